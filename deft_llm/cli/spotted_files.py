@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ def write_files(
     found: Sequence[Spotted],
     finder: Finder,
     remarks: Sequence[str],
+    read: range,
     whole: bool,
     explained: bool,
 ) -> None:
@@ -70,6 +72,7 @@ def write_files(
         found: The expressions to list.
         finder: What searched.
         remarks: What the user should know.
+        read: Numbers of the frames that are to be searched.
         whole: Whether the video was searched to its end.
         explained: Write the page.
 
@@ -83,20 +86,24 @@ def write_files(
     write_bytes(log.folder / TABLE, table.encode("utf-8", "backslashreplace"))
     times = [time for part in log.seen for time in part.times]
     values = [value for part in log.seen for value in part.curve]
+    numbers = [frame for part in log.seen for frame in part.frames]
+    shares = _shares(numbers, read)
     record = {
         "version": __version__,
         "file": name,
         "finder": finder.key,
         "whole": whole,
         "searched_seconds": times[-1] if times else 0.0,
-        "frames": len(times),
-        "frames_with_face": sum(value is not None for value in values),
+        "frames": sum(shares),
+        "frames_with_face": sum(
+            share for share, value in zip(shares, values, strict=True) if value is not None
+        ),
         "remarks": list(remarks),
         "expressions": [record_of(name, each) for each in found],
         "curve": {
             "axis": finder.axis,
             "threshold": finder.threshold,
-            "frames": [frame for part in log.seen for frame in part.frames],
+            "frames": numbers,
             "seconds": times,
             "values": values,
         },
@@ -112,18 +119,31 @@ def write_files(
     marks = [_mark(each) for each in found]
     write_bytes(log.folder / PLOT, spotting_plot(curve, marks, name))
     if explained:
-        page = spotting_page(
-            name, _summary(found, times, whole), curve, _sections(log, found, marks), remarks
-        )
+        summary = _summary(found, sum(shares), times[-1] - times[0], whole)
+        page = spotting_page(name, summary, curve, _sections(log, found, marks), remarks)
         write_bytes(log.folder / PAGE, page.encode("utf-8", "backslashreplace"))
 
 
-def _summary(found: Sequence[Spotted], times: Sequence[float], whole: bool) -> str:
+def _shares(numbers: Sequence[int], read: range) -> list[int]:
+    """How many frames of the video each point of the curve stands for.
+
+    A network is given the frames of a fast video with gaps, and all of them are searched.
+    """
+    if not numbers:
+        return []
+    places = [(number - read.start) // read.step for number in numbers]
+    gap = places[1] - places[0] if len(places) > 1 else 1
+    # The last gap may be cut off by the video's end, which a damaged file tells wrongly.
+    end = min(places[-1] + gap, max(len(read), places[-1] + 1))
+    return [after - place for place, after in pairwise([*places, end])]
+
+
+def _summary(found: Sequence[Spotted], frames: int, seconds: float, whole: bool) -> str:
     count = {kind: sum(each.kind == kind for each in found) for kind in ("micro", "macro")}
     told = [f"{n} {kind}-expression{'' if n == 1 else 's'}" for kind, n in count.items() if n]
     rest = "" if whole else " · stopped before its end"
     what = ", ".join(told) or "no expression"
-    return f"{len(times)} frames · {times[-1] - times[0]:.1f} s searched{rest} · {what}"
+    return f"{frames} frames · {seconds:.1f} s searched{rest} · {what}"
 
 
 def _mark(spotted: Spotted) -> Mark:

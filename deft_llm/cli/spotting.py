@@ -84,6 +84,7 @@ class Spotting:
             UserError: If the finder or the model cannot be loaded, or a file cannot be written.
         """
         from deft_llm.cli.search_log import SearchLog
+        from deft_llm.media.video import probe
         from deft_llm.spotters.spot import check_seen, search_video
 
         if clip.problem:
@@ -95,8 +96,10 @@ class Spotting:
         try:
             options = self.reading.of(clip.path)
             self._introduce(clip.path, options)
+            available = range(probe(clip.path, fps=options.fps).frames)
         except UserError as error:
             raise VideoFailed(str(error)) from error
+        read = available[options.start : options.stop : options.stride]
         explained = str(self.checkpoint) if self.checkpoint else ""
         settings = (finder.key, options, explained, bool(explained) and self.macro)
         log = SearchLog.open(self.out, clip, settings)
@@ -118,13 +121,13 @@ class Spotting:
                 said = self._say_settled(log, said, step.done == 1.0)
             check_seen(log.seen, clip.path.name)
         except KeyboardInterrupt:
-            self._finish_video(clip, log, finder, whole=False)
+            self._finish_video(clip, read, log, finder, whole=False)
             self.kept = f"what was found is in {log.folder}; the same command goes on"
             raise
         except UserError as error:
-            self._finish_video(clip, log, finder, whole=False)
+            self._finish_video(clip, read, log, finder, whole=False)
             raise VideoFailed(str(error)) from error
-        self._finish_video(clip, log, finder, whole=True)
+        self._finish_video(clip, read, log, finder, whole=True)
 
     def finish(self, several: bool) -> None:
         """Write MEGC's table; of several videos, say how many were found a minute."""
@@ -233,7 +236,9 @@ class Spotting:
         shares, aus = said["probabilities"], tuple(said["aus"])
         return replace(spotted, expression=expression, probabilities=shares, aus=aus or spotted.aus)
 
-    def _finish_video(self, clip: FoundClip, log: SearchLog, finder: Finder, whole: bool) -> None:
+    def _finish_video(
+        self, clip: FoundClip, read: range, log: SearchLog, finder: Finder, whole: bool
+    ) -> None:
         """Write the video's files and count what was found."""
         from deft_llm.cli.spotted_files import record_of, row_of, write_files
         from deft_llm.spotters.finder import MOTION
@@ -253,7 +258,8 @@ class Spotting:
         micro = tuple(each.expression for each in found if each.kind == "micro")
         # For the rate of several videos: what shows no face cannot hold false alarms.
         face = seconds_with_face(log.seen)
-        write_files(log, clip.path.name, found, finder, remarks, whole, self.checkpoint is not None)
+        explained = self.checkpoint is not None
+        write_files(log, clip.path.name, found, finder, remarks, read, whole, explained)
         for each in found:
             self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))
         # MEGC scores micro-expressions apart from macro-expressions.

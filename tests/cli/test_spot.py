@@ -41,9 +41,11 @@ def use(make_measurement: Callable[..., Measurement], monkeypatch: pytest.Monkey
     """Let the command use a finder that knows what is in the video."""
 
     def install(
-        before: Callable[[int], None] = lambda number: None, found: Sequence[Spotted] = FOUND
+        before: Callable[[int], None] = lambda number: None,
+        found: Sequence[Spotted] = FOUND,
+        thinned: int = 1,
     ) -> KnownFinder:
-        finder = KnownFinder(found, make_measurement(), 160, before)
+        finder = KnownFinder(found, make_measurement(), 160, before, thinned)
         monkeypatch.setattr(spot, "load_finder", lambda name, macro: finder)
         return finder
 
@@ -193,6 +195,18 @@ def test_it_is_told_what_gave_each_score(
     assert [each["scorer"] for each in found] == ["known", "motion"]
     use(found=(network,))
     assert told not in run("spot", video, "--out", "network").out
+
+
+def test_frames_are_those_of_the_video(
+    run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
+) -> None:
+    """A network is given one frame of three; 160 is no multiple of it."""
+    use(thinned=3)
+    assert run("spot", video, "--explain", "--checkpoint", tiny_checkpoint).status == 0
+    record = json.loads((here / "out" / "long" / "spotted.json").read_text())
+    assert (record["frames"], record["frames_with_face"]) == (160, 160)
+    assert len(record["curve"]["frames"]) == 54
+    assert "160 frames · 6.4 s searched" in (here / "out" / "long" / "report.html").read_text()
 
 
 def test_the_rate_of_false_alarms() -> None:

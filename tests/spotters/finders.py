@@ -38,6 +38,7 @@ class KnownFinder:
         measurement: Of each of them.
         frames: Of the video.
         before: Called before each look with its number.
+        thinned: The curve has one of so many frames.
     """
 
     key, axis, threshold = "known", "score", 0.5
@@ -48,9 +49,10 @@ class KnownFinder:
         measurement: Measurement,
         frames: int,
         before: Callable[[int], None] = lambda number: None,
+        thinned: int = 1,
     ) -> None:
         self.found, self.measurement, self.frames = found, measurement, frames
-        self.before = before
+        self.before, self.thinned = before, thinned
 
     def search(self, source: Path, options: ReadOptions, cache: Path | None) -> Iterator[Step]:
         """See ``finder.Finder``."""
@@ -62,6 +64,7 @@ class KnownFinder:
                 self.before(number)
                 here = [s for s in self.found if self._whole(s, first, stop)]
                 frames = np.arange(first, stop)
+                frames = frames[frames % self.thinned == 0]
                 return Look(
                     frames,
                     frames / FPS,
