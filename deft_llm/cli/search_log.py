@@ -23,6 +23,8 @@ LOG = "search.jsonl"
 TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
 RESULTS = (TABLE, OBJECT, PLOT, PAGE)
 """Files of a search, which one with other settings removes: they would contradict each other."""
+#: Under which what the model said of an expression holds caption -> file of its pictures.
+PICTURES = ("moments", "motion")
 # Raised when a line changes its form: searches by older lines then begin anew.
 _VERSION = 2  # of the lines
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deft_llm import __version__, facs
-from deft_llm.cli.search_log import OBJECT, PAGE, PLOT, TABLE, SearchLog
+from deft_llm.cli.search_log import OBJECT, PAGE, PICTURES, PLOT, TABLE, SearchLog
 from deft_llm.files import text_of, write_bytes
 from deft_llm.service.batch import csv_line
 from deft_llm.spotters.finder import Finder, Spotted
@@ -162,10 +162,15 @@ def _sections(log: SearchLog, found: Sequence[Spotted], marks: Sequence[Mark]) -
         # wanted.
         said = log.told[inside.apex]
         frames = (inside.onset, inside.apex, inside.offset)
-        picture = (log.folder / said["picture"]).read_bytes()
+        moments, motion = (
+            {caption: (log.folder / name).read_bytes() for caption, name in said[kind].items()}
+            for kind in PICTURES
+        )
         score, eyes = each.expression.score, said["interocular_px"]
         # Of several movements that are one expression, the largest was explained.
-        largest = alone[inside.apex]
-        pictured = None if largest == each.seconds else (largest[0], largest[2])
-        sections.append(Section(mark, frames, score, each.scorer, said, picture, eyes, pictured))
+        onset, _, offset = alone[inside.apex]
+        largest = None if alone[inside.apex] == each.seconds else (onset, offset)
+        sections.append(
+            Section(mark, frames, score, each.scorer, said, moments, motion, eyes, largest)
+        )
     return sections

@@ -187,12 +187,12 @@ class Spotting:
             self.say("video", line)
 
     def _explained(self, log: SearchLog, found: Found) -> dict[str, Any] | None:
-        """What the model says of an expression, with a picture beside it; None without a model."""
+        """What the model says of an expression, with pictures beside it; None without a model."""
         if self.checkpoint is None or (found.spotted.kind == "macro" and not self.macro):
             return None
+        from deft_llm.cli.search_log import PICTURES
         from deft_llm.files import write_bytes
         from deft_llm.motion.eyes import with_eyes
-        from deft_llm.viz import overlay
         from deft_llm.viz.faces import eye_distance, moment_pictures, motion_pictures
         from deft_llm.viz.stage import encode_jpeg
 
@@ -200,14 +200,17 @@ class Spotting:
         if self.eyes is None:  # a recording was heeded by the finder
             measurement = with_eyes(measurement)
         explanation = self.explainer.explain(measurement)
-        pictures = moment_pictures(measurement)
-        pictures |= motion_pictures(measurement, explanation.evidence)
-        # By the apex, which is one movement's alone.
-        name = f"expression_{found.spotted.expression.interval.apex}.jpg"
-        strip = overlay.strip([*pictures.values()], [*pictures])
-        write_bytes(log.folder / name, encode_jpeg(strip))
         eyes = round(eye_distance(measurement), 3)
-        return {**explanation.to_dict(), "picture": name, "interocular_px": eyes}
+        told = {**explanation.to_dict(), "interocular_px": eyes}
+        shown = (moment_pictures(measurement), motion_pictures(measurement, explanation.evidence))
+        for kind, pictures in zip(PICTURES, shown, strict=True):
+            told[kind] = {}
+            for number, (caption, picture) in enumerate(pictures.items(), 1):
+                # By the apex, which is one movement's alone.
+                apex = found.spotted.expression.interval.apex
+                name = told[kind][caption] = f"expression_{apex}_{kind}_{number}.jpg"
+                write_bytes(log.folder / name, encode_jpeg(picture))
+        return told
 
     def _say_settled(self, log: SearchLog, said: int, ended: bool) -> int:
         """Say what no later part can change any more, from number ``said`` on; how many are said.

@@ -30,7 +30,8 @@ class Section:
         score: 0..1.
         scorer: What gave it, see ``Spotted``.
         explanation: ``Explanation.to_dict`` of the model.
-        picture: JPEG with onset, apex, offset and motion.
+        moments: Caption -> JPEG of the face at onset, apex and offset.
+        motion: Caption -> JPEG of its motion.
         interocular: Eye distance, canonical px.
         largest: Onset and offset of the movement that was explained, seconds, where the expression
             holds several; None where it is one.
@@ -41,7 +42,8 @@ class Section:
     score: float
     scorer: str
     explanation: Mapping[str, Any]
-    picture: bytes
+    moments: Mapping[str, bytes]
+    motion: Mapping[str, bytes]
     interocular: float
     largest: tuple[float, float] | None = None
 

@@ -165,7 +165,9 @@ def test_the_page_explains_each_expression(
     page = (here / "out" / "long" / "report.html").read_text()
     assert page.count('<section id="e') == 2 and 'href="#e2"' in page
     assert "<script" not in page and "http" not in page.split("</style>")[1]
-    assert page.count("data:image/jpeg;base64,") == 2
+    # Onset, apex, offset, heat and arrows, with captions that are text: each of its own size.
+    assert page.count("data:image/jpeg;base64,") == 2 * 5
+    assert page.count("<figcaption>motion from onset to apex</figcaption>") == 2
 
 
 def test_the_page_tells_which_movement_of_a_smile_it_shows(
