@@ -7,7 +7,7 @@ if the file has changed, it begins anew.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ LOG = "search.jsonl"
 TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
 RESULTS = (TABLE, OBJECT, PLOT, PAGE)
 """Files of a search, which one with other settings removes: they would contradict each other."""
+_PICTURE = "expression_{apex}_{kind}_{number}.jpg"
 #: Under which what the model said of an expression holds caption -> file of its pictures.
 PICTURES = ("moments", "motion")
 # Raised when a line changes its form: searches by older lines then begin anew.
@@ -65,6 +66,7 @@ class SearchLog:
             if not log._read(head):
                 for name in RESULTS:
                     (log.folder / name).unlink(missing_ok=True)
+                log.keep_pictures(())
                 # Last and whole: it is what makes the folder this video's.
                 write_text(log.folder / LOG, json.dumps(head) + "\n")
         except OSError as error:
@@ -73,6 +75,20 @@ class SearchLog:
                 "folder with --out"
             ) from error
         return log
+
+    def picture(self, apex: int, kind: str, number: int) -> Path:
+        """Where a picture of an expression goes; its apex is one movement's alone."""
+        return self.folder / _PICTURE.format(apex=apex, kind=kind, number=number)
+
+    def keep_pictures(self, apexes: Collection[int]) -> None:
+        """Remove the pictures of all other expressions, such as those that are part of another.
+
+        Args:
+            apexes: Apex frames of the expressions that are listed.
+        """
+        for file in self.folder.glob(_PICTURE.format(apex="*", kind="*", number="*")):
+            if int(file.name.split("_")[1]) not in apexes:
+                file.unlink()
 
     def add(self, seen: Seen, told: Mapping[int, dict[str, Any] | None]) -> None:
         """Note a part, and what the model said of its expressions."""

@@ -77,6 +77,8 @@ def spot(
     Exit status: 0 every video was searched; 1 some failed (each told on stderr); 2 all failed, or
     nothing could be started; 130 stopped by Ctrl-C.
     """
+    if checkpoint != Path(EMBEDDED) and not explain:
+        raise UserError("--checkpoint (--model) needs --explain: only then is a model asked")
     # Here, because it loads numpy, which --help does not need.
     from deft_llm.cli.spotted_files import COLUMNS
 

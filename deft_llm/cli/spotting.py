@@ -206,10 +206,9 @@ class Spotting:
         for kind, pictures in zip(PICTURES, shown, strict=True):
             told[kind] = {}
             for number, (caption, picture) in enumerate(pictures.items(), 1):
-                # By the apex, which is one movement's alone.
-                apex = found.spotted.expression.interval.apex
-                name = told[kind][caption] = f"expression_{apex}_{kind}_{number}.jpg"
-                write_bytes(log.folder / name, encode_jpeg(picture))
+                file = log.picture(found.spotted.expression.interval.apex, kind, number)
+                write_bytes(file, encode_jpeg(picture))
+                told[kind][caption] = file.name
         return told
 
     def _say_settled(self, log: SearchLog, said: int, ended: bool) -> int:
@@ -268,6 +267,8 @@ class Spotting:
         # MEGC scores micro-expressions apart from macro-expressions.
         self.spotted[video_key(clip)] = micro
         if whole:
+            # Of a search that goes on, a part of another may yet be listed by itself.
+            log.keep_pictures({each.expression.interval.apex for each in found})
             told = [counted(len(micro), "micro")]
             told += [counted(len(found) - len(micro), "macro")] if self.macro else []
             self.say("found", f"{', '.join(told)} in {face:.1f} s with a face")

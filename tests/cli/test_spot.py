@@ -178,6 +178,11 @@ def test_the_page_tells_which_movement_of_a_smile_it_shows(
     page = " ".join((here / "out" / "long" / "report.html").read_text().split())
     assert "0.40 to 1.60 s · frames 10, 14, 40" in page
     assert "What follows is of the largest of them, 0.40 to 0.80 s." in page
+    # The smaller one was explained as well, before it was known to be a part.
+    pictures = {path.name.split("_")[1] for path in (here / "out" / "long").glob("expression_*")}
+    assert pictures == {"14"}
+    assert run("spot", video).status == 0
+    assert not list((here / "out" / "long").glob("expression_*"))
 
 
 def test_it_is_told_what_gave_each_score(
@@ -288,6 +293,15 @@ def test_a_missing_model_is_told_before_the_search(run: Run, video: Path, use: U
     use(lambda number: pytest.fail("the video is searched"))
     result = run("spot", video, "--explain", "--checkpoint", "nowhere")
     assert result.status == 2 and result.err.startswith("deft-llm: checkpoint nowhere")
+
+
+def test_a_model_is_for_explaining(run: Run, video: Path, use: Use) -> None:
+    use(lambda number: pytest.fail("the video is searched"))
+    result = run("spot", video, "--model", "nowhere")
+    assert (result.status, result.err) == (
+        2,
+        "deft-llm: --checkpoint (--model) needs --explain: only then is a model asked\n",
+    )
 
 
 def test_a_stop_while_the_log_is_read_loses_nothing(
