@@ -171,11 +171,15 @@ def measure(
     returned = returned_share(*tables)
     held = remarks.not_returned(returned, shown, aligned)
     unseen = remarks.not_seen(tables[0], seen.frames[shown.apex], meter.masks, hidden)
+    still = not any(table.active.any() for table in tables)
+    # A given interval was not searched for.
+    slow = remarks.too_slow(aligned.timestamps) if still and interval is None else ""
     told = [
-        *([] if any(table.active.any() for table in tables) else [remarks.NO_MOTION]),
+        *([slow or remarks.NO_MOTION] if still else []),
         *remarks.on_frames(interval, shown, aligned),
         *remarks.on_regions(unseen),
         *on_pictures(aligned, shown),
+        *([] if slow else remarks.on_rate(aligned.timestamps)),
         *remarks.on_clip(light, held, reading.others),
         *aligned.remarks,
     ]

@@ -23,6 +23,7 @@ RETURNED = 0.5  # share of the motion that has to come back for the face to have
 # A region in which not even so much would stand out cannot be measured; px. Our own choice: few
 # micro-expressions are larger.
 BLIND_PX = 1.0
+_SLOW = 20.0  # frames per second: here, the shortest expressions (0.1 s) last two frames
 _CLIPPED = 0.3  # share of a region in which the camera saw nothing but white
 
 
@@ -39,6 +40,33 @@ def not_returned(returned: float, shown: Interval, aligned: AlignedClip) -> str:
     else:
         until = "before the clip ends"
     return f"the movement did not return {until}"
+
+
+def on_rate(times: NDArray[np.float64]) -> list[str]:
+    """A remark on few frames per second; ``times`` are two at least."""
+    step = float(np.median(np.diff(times)))
+    missed = f"{_rate(step)}: a movement of less than {2 * step:.2f} s can be missed"
+    return [missed] if step > 1 / _SLOW else []
+
+
+def too_slow(times: NDArray[np.float64]) -> str:
+    """Why a search in vain says nothing; empty if it does.
+
+    Where frames are as far apart as the search looks around an apex, it misses short movements,
+    which fall between the frames, and long ones, which leave its window.
+    """
+    step = float(np.median(np.diff(times)))
+    if step < WINDOW:
+        return ""
+    return (
+        f"{_rate(step)}: nothing can be told of movements, which are searched for within "
+        f"{WINDOW:g} s of their apex"
+    )
+
+
+def _rate(step: float) -> str:
+    rate = f"{1 / step:.2g}"
+    return f"{rate} frame{'' if rate == '1' else 's'} per second"
 
 
 def on_frames(asked: Interval | None, shown: Interval, aligned: AlignedClip) -> list[str]:

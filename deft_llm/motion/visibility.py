@@ -39,7 +39,6 @@ _OTHER_LIGHT = 0.1  # of the logarithm of brightness
 _MARGIN = 6
 _CUT = 0.5  # share of a region that may be missing
 _NARROW = 60.0  # px: a face of this width shows a motion of 1 px of the canonical face as a third
-_SLOW = 20.0  # frames per second: here, the shortest expressions (0.1 s) last two frames
 
 
 def visible_masks(
@@ -141,7 +140,7 @@ def magnification(aligned: AlignedClip) -> float:
 
 
 def on_pictures(aligned: AlignedClip, shown: Interval) -> list[str]:
-    """Remarks on a small face, a dark one, and on few frames per second."""
+    """Remarks on a small face and on a dark one."""
     remarks = []
     jaw = aligned.landmarks[_LEFT_JAW] - aligned.landmarks[_RIGHT_JAW]
     width = float(np.linalg.norm(jaw)) / magnification(aligned)
@@ -153,10 +152,4 @@ def on_pictures(aligned: AlignedClip, shown: Interval) -> list[str]:
     level = float(to_grey(aligned.frames[shown.apex]).mean())
     if level < DARK:
         remarks.append(f"the face is dark ({level:.0f} of 255): weak motion cannot be seen")
-    step = float(np.median(np.diff(aligned.timestamps)))
-    if step > 1 / _SLOW:
-        remarks.append(
-            f"{1 / step:.0f} frames per second: a movement of less than {2 * step:.2f} s can be "
-            "missed"
-        )
     return remarks

@@ -29,7 +29,9 @@ def moment_pictures(measurement: Measurement) -> dict[str, Image]:
     aligned, interval = measurement.aligned, measurement.interval
     moments = {"onset": interval.onset, "apex": interval.apex, "offset": interval.offset}
     if not measurement.found:
-        moments = {"first frame": interval.onset, "furthest frame": interval.apex}
+        moments = {"first frame": interval.onset}
+        # Between frames too far apart for the search, none is further than the first.
+        moments |= {"furthest frame": interval.apex} if interval.apex > interval.onset else {}
     return {
         f"{name} {aligned.timestamps[t]:.3f} s": aligned.pictures(t) for name, t in moments.items()
     }

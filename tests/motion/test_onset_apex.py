@@ -172,7 +172,9 @@ def test_a_face_that_keeps_smiling_is_not_at_rest(first: int) -> None:
     """A smile of 2 s in a stretch of 3 s, with a small movement in it; it may come first."""
     smiling = path(3.0, (BROWS, 1.5, 0.3))
     for name, motion in SMILE.items():
-        smiling.regions[first + 5 : first + 120, NAMES.index(name)] += 3 * np.array(motion, np.float32)
+        smiling.regions[first + 5 : first + 120, NAMES.index(name)] += 3 * np.array(
+            motion, np.float32
+        )
     smile, brows = Interval(first, first + 10, first + 30), Interval(66, 75, 84)
     curve = distance_from_rest(smiling, (smile, brows))
     still = np.r_[: first + 5, first + 120 : 150]

@@ -19,6 +19,7 @@ from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import magnified
 from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.motion.visibility import turned_away
 
 from .conftest import bump, warp
@@ -134,6 +135,16 @@ def test_small_dark_and_slow_pictures_are_named(still: Any) -> None:
     assert any(r.startswith("the face is dark (") for r in dark)
     slow = measure(changed(still, timestamps=np.arange(FRAMES) / 8)).remarks
     assert "8 frames per second: a movement of less than 0.25 s can be missed" in slow
+
+
+def test_nothing_is_told_of_movements_between_frames_a_second_apart(still: Any) -> None:
+    """A long movement leaves the window of the search as a short one falls between the frames."""
+    lapse = changed(still, timestamps=np.arange(FRAMES, dtype=float))
+    searched = measure(lapse).remarks
+    assert searched[0].startswith("1 frame per second: nothing can be told of movements")
+    assert NO_MOTION not in searched and not any("missed" in remark for remark in searched)
+    given = measure(lapse, WHOLE).remarks
+    assert "1 frame per second: a movement of less than 2.00 s can be missed" in given
 
 
 def test_floors_of_a_small_face_grow_with_its_magnification(

@@ -15,8 +15,9 @@ def nothing_seen(measurement: Measurement) -> tuple[str, ...]:
     """Remarks on a clip that gets no reading, the reason first; empty if something moved."""
     if measurement.found and measurement.table_apex.active.any():
         return ()
-    seen = NO_MOTION in measurement.remarks
-    return measurement.remarks if seen else (f"{NO_MOTION} from onset to apex",)
+    # Of a search in vain the first remark is the reason, whichever it is.
+    told = not measurement.found or NO_MOTION in measurement.remarks
+    return measurement.remarks if told else (f"{NO_MOTION} from onset to apex",)
 
 
 def not_judged(measurement: Measurement) -> str:
