@@ -215,6 +215,8 @@ def test_the_three_moments_show_their_frames(make_measurement: MakeMeasurement) 
         assert (picture[40:] == frame).all() and (picture[:40] == 100 + frame).all()
     still = faces.moment_pictures(replace(measurement, found=False))
     assert list(still) == ["first frame 0.005 s", "furthest frame 0.025 s"]
+    alone = replace(measurement, found=False, interval=Interval(0, 0, 0))
+    assert list(faces.moment_pictures(alone)) == ["first frame 0.000 s"]
 
 
 def test_long_remarks_are_a_list_and_large_motion_has_no_bars(
