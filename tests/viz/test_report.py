@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_llm.clip import Evidence, Explanation
+from deft_llm.clip import Evidence, Explanation, Interval
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.regions import REGION_NAMES
