@@ -15,7 +15,9 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.errors import UserError
 from deft_llm.federated.client import save
 from deft_llm.federated.engine import RuleRun, run_rule
+from deft_llm.federated.flower import needed
 from deft_llm.federated.learners import inputs_of, network_of
+from deft_llm.federated.rules import RULES
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.simulated_sites import simulated_site
 from deft_llm.federated.sites import Site, make_site, require_apart, require_same_shapes
@@ -48,8 +50,8 @@ def federate(recipe: FederatedRecipe, sites: Sequence[Site] | None = None) -> li
         sites: Its sites; None opens those of the recipe.
 
     Raises:
-        UserError: If sites share a subject or do not fit each other, or the folder belongs to
-            another recipe.
+        UserError: If sites share a subject or do not fit each other, the folder belongs to another
+            recipe, or Flower is needed and not installed.
     """
     inputs_of(recipe)  # a wrong recognizer is told before any clip is rendered
     if recipe.secure and recipe.engine == "process":
@@ -57,6 +59,8 @@ def federate(recipe: FederatedRecipe, sites: Sequence[Site] | None = None) -> li
             "secure: one process sees all weights anyway; set engine=simulation, or run a server "
             "and clients"
         )
+    if any(_by_flower(recipe, rule) for rule in recipe.rules):
+        needed("ray")  # here, not in its turn: the rules before it may train for hours
     with locked(recipe.output):
         note, remedy = recipe.output / "recipe.json", "set output=… to a new folder"
         claim(note, recipe, FREE, "holds a federation of another recipe", remedy)
@@ -69,7 +73,7 @@ def federate(recipe: FederatedRecipe, sites: Sequence[Site] | None = None) -> li
 def _finished(recipe: FederatedRecipe, rule: str, sites: Sequence[Site]) -> RuleRun:
     use_all_cores()
     folder = recipe.output / rule
-    if recipe.engine == "simulation" and rule not in ("local", "central"):
+    if _by_flower(recipe, rule):
         from deft_llm.federated.flower.simulation import simulate
 
         return simulate(recipe, rule, sites, folder)
@@ -78,6 +82,11 @@ def _finished(recipe: FederatedRecipe, rule: str, sites: Sequence[Site]) -> Rule
         save(client, folder / FINAL / client.site.name)
     write_text(folder / "scores.json", json.dumps(_scores(done), indent=1) + "\n")
     return done
+
+
+def _by_flower(recipe: FederatedRecipe, rule: str) -> bool:
+    """Whether Flower runs the rounds; a rule that sends nothing needs no engine."""
+    return recipe.engine == "simulation" and RULES[rule].sends
 
 
 def _scores(done: RuleRun) -> list[dict[str, Any]]:

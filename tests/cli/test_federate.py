@@ -59,12 +59,27 @@ def test_what_is_wrong_is_one_line(
 def test_without_flower_it_is_told(
     run: Run, recipe: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in list(sys.modules):
-        if name == "flwr" or name.startswith("flwr."):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr("deft_llm.federated.flower.find_spec", lambda package: None)
+    _hide_flower(monkeypatch)
     more = () if command == "certificates" else (recipe,)
     site = ("--site", "a") if command == "client" else ()
     done = run("federate", command, *more, *site)
     assert done.status == 2
     assert 'pip install "deft-llm[federated]"' in done.err and len(done.err.splitlines()) == 1
+
+
+def test_without_flower_no_rule_is_trained_before_it_is_told(
+    run: Run, here: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _hide_flower(monkeypatch)
+    done = run("federate", recipe, "engine=simulation")
+    assert done.status == 2 and len(done.err.splitlines()) == 1
+    assert "this engine needs the extra federated" in done.err and not (here / "out").exists()
+    # Rules that exchange nothing run without an engine.
+    assert run("federate", recipe, "engine=simulation", "rules=[local]").status == 0
+
+
+def _hide_flower(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name == "flwr" or name.startswith("flwr."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("deft_llm.federated.flower.find_spec", lambda package: None)

@@ -9,18 +9,16 @@ from typing import Any
 
 from deft_llm.errors import UserError
 from deft_llm.federated.engine import RuleRun
-from deft_llm.federated.flower import needed
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
 
 
 def simulate(recipe: FederatedRecipe, rule: str, sites: Sequence[Site], folder: Path) -> RuleRun:
-    """Run one rule; arguments as for ``engine.run_rule``.
+    """Run one rule with Flower and Ray installed; arguments as for ``engine.run_rule``.
 
     Raises:
-        UserError: If Flower or Ray is not installed, or as ``engine.run_rule``.
+        UserError: As ``engine.run_rule``.
     """
-    needed("ray")
     from flwr.app import Context
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
