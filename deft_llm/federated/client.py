@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deft_llm.errors import UserError
 from deft_llm.federated.checks import Update
-from deft_llm.federated.exchange import Names, names_of, put, restart_dropout, taken
+from deft_llm.federated.exchange import Names, counters, names_of, put, restart_dropout, taken
 from deft_llm.federated.learners import Learner, make_learner
 from deft_llm.federated.membership import losses, membership_auc
 from deft_llm.federated.private import PrivateSteps
@@ -91,6 +91,7 @@ class Client:
         self.learner = make_learner(self.recipe, self.site.train, seed, whole)
         self.names = names_of(self.learner.model, RULES[self.rule])
         self.start = taken(self.learner.model, (*self.names.sent, *self.names.kept))
+        self.counters = counters(self.learner.model)
         self.private = PrivateSteps.of(self.recipe, self.learner, clips, whole)
 
     def initial(self) -> Arrays:
@@ -158,8 +159,9 @@ class Client:
             # As far as the training is, also where it is only scored.
             self.learner.model.progress((order.number - 1) / self.recipe.rounds)
         # The beginning first, so that nothing of an earlier round is left in the network; then
-        # what the site kept; then the mean.
-        put(self.learner.model, self.start)
+        # what the site kept; then the mean. Counters too: they are saved with the network, and a
+        # process that goes on after a stop has not counted the rounds before.
+        put(self.learner.model, {**self.start, **self.counters})
         put(self.learner.model, _part(memory, _KEPT))
         state, own = order.state, _part(memory, _OWN)
         if own:

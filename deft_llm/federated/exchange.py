@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,9 +65,18 @@ def taken(network: nn.Module, names: Iterable[str]) -> Arrays:
     }
 
 
+def counters(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Copies of the buffers that hold no floats, by name: counters of batches and of dropout."""
+    return {
+        name: np.array(x.cpu().numpy())
+        for name, x in network.named_buffers()
+        if not x.is_floating_point()
+    }
+
+
 @torch.no_grad()
-def put(network: nn.Module, state: Mapping[str, NDArray[np.float32]]) -> None:
-    """Set weights by name."""
+def put(network: nn.Module, state: Mapping[str, NDArray[Any]]) -> None:
+    """Set weights or counters by name."""
     tensors = _tensors(network)
     for name, values in state.items():
         # A copy: what came off the wire may be read-only.

@@ -23,6 +23,10 @@ def weights(run: RuleRun) -> list[dict[str, Any]]:
     return [taken(c.learner.model, (*c.names.sent, *c.names.kept)) for c in run.clients]
 
 
+def saved(run: RuleRun) -> list[dict[str, Any]]:
+    return [dict(c.learner.model.state_dict()) for c in run.clients]
+
+
 @pytest.mark.parametrize("rule", RULE_NAMES)
 def test_every_rule_runs(rule: str, sites: list[Site], make_recipe: MakeRecipe) -> None:
     recipe = make_recipe()
@@ -58,12 +62,15 @@ def test_a_resumed_run_equals_a_straight_one(
     resumed = run_rule(recipe, "p_fedprox", sites, recipe.output / "stopped")
     for one, other in zip(weights(straight), weights(resumed), strict=True):
         assert equal(one, other)
+    # Counters of batches and dropout are saved with the weights.
+    for one, other in zip(saved(straight), saved(resumed), strict=True):
+        assert equal(one, other)
     assert [r["loss"] for r in straight.log] == [r["loss"] for r in resumed.log]
     # A finished run trains nothing again.
     with monkeypatch.context() as patch:
         patch.setattr(Client, "train", None)
         again = run_rule(recipe, "p_fedprox", sites, recipe.output / "stopped")
-    assert equal(weights(again)[0], weights(straight)[0])
+    assert equal(saved(again)[0], saved(straight)[0])
 
 
 def test_batch_norms_stay_at_the_site(sites: list[Site], make_recipe: MakeRecipe) -> None:
