@@ -147,8 +147,13 @@ def validate_settings(model: type[Model], values: dict[str, Any], where: str) ->
             raise UserError(
                 f"{where}: unknown key {key!r}{_nearest(model, first['loc'])}"
             ) from None
+        # A check of ours says what is wrong in its own words; pydantic puts "Value error" before.
+        ours = first["type"] == "value_error"
+        message = str(first["ctx"]["error"]) if ours else first["msg"].lower()
+        if not first["loc"]:  # settings that do not fit each other: what was got is all of them
+            raise UserError(f"{where}: {message}") from None
         got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise UserError(f"{where}: {key}: {first['msg'].lower()}{got}") from None
+        raise UserError(f"{where}: {key}: {message}{got}") from None
 
 
 def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
