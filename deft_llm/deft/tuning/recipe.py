@@ -132,7 +132,7 @@ class DeftRecipe(Settings):
                 raise ValueError("a checkpoint has its own: leave out name_or_path and config")
             if text.lora_rank and info.data.get("weight_interpolation", 1.0) < 1:
                 raise ValueError(
-                    "adapters are not interpolated: leave out weight_interpolation, or lora_rank"
+                    "adapters are not interpolated: say weight_interpolation=1, or lora_rank=0"
                 )
         elif info.data.get("weight_interpolation", 1.0) < 1:
             raise ValueError("weight_interpolation needs a checkpoint to interpolate with")
