@@ -102,7 +102,7 @@ def server(
         stopping_by_signals(),
     ):
         done = run_server(job, address, certificates)
-    print(f"\n{write_tables(settings.output, [done])}")
+    print(f"\n{write_tables(settings, [done])}")
     show("written", settings.output)
 
 

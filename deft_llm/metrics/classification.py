@@ -40,7 +40,11 @@ def f1_per_class(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def uf1(matrix: NDArray[np.int64]) -> float:
-    """Unweighted mean of the classes' F1, 0..1."""
+    """Unweighted mean of the classes' F1, 0..1.
+
+    Over all classes, as MEGC has it: one without clips counts 0, so that a part of a test set that
+    lacks one cannot reach 1. A table of such parts has to say so.
+    """
     return float(f1_per_class(matrix).mean())
 
 

@@ -71,6 +71,9 @@ def bootstrap(
 ) -> ConfidenceInterval:
     """The pooled score and its interval over subjects.
 
+    A draw that has no clip of a class scores 0 for it, as a test set without it would; with few
+    subjects this lowers the interval (:func:`lacking`).
+
     Args:
         matrices: (S, C, C + 1) of one model. Several runs (seeds) may be summed first; the
             interval is then for the score of their pooled predictions.
@@ -80,6 +83,18 @@ def bootstrap(
     """
     values = [score(m) for m in _resampled(matrices, draws, seed)]
     return _interval(score(matrices.sum(0)), values)
+
+
+def lacking(matrices: NDArray[np.int64], draws: int = _DRAWS, seed: int = 0) -> float:
+    """Share of a bootstrap's draws without any clip of a class that the test set has.
+
+    Args:
+        matrices: (S, C, C + 1), as for :func:`bootstrap`.
+        draws: Bootstrap draws.
+        seed: Seed of the draws.
+    """
+    there = matrices.sum((0, 2)) > 0
+    return float((_resampled(matrices, draws, seed).sum(2)[:, there] == 0).any(1).mean())
 
 
 def paired_difference(

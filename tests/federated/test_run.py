@@ -17,7 +17,9 @@ from deft_llm import facs, resources
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Features
 from deft_llm.errors import UserError
-from deft_llm.evaluation.federated.tables import compared
+from deft_llm.evaluation.federated.tables import class_note, compared
+from deft_llm.federated.client import SiteScores
+from deft_llm.federated.engine import RuleRun
 from deft_llm.federated.run import open_sites, recipe_of
 from deft_llm.federated.simulated_sites import (
     SimulatedSites,
@@ -26,6 +28,7 @@ from deft_llm.federated.simulated_sites import (
     site_specs,
 )
 from deft_llm.federated.sites import Site, make_site, require_apart, require_same_shapes
+from deft_llm.metrics.classification import uf1
 from deft_llm.recognizers.saved import open_saved
 from tests.federated.conftest import MakeRecipe, dataset
 from tests.recognizers.conftest import write_folder
@@ -66,6 +69,16 @@ def test_from_a_file_to_a_table(file: Path) -> None:
         "positive",
         "surprise",
     ]
+
+
+def test_the_table_says_where_no_answers_could_score_1() -> None:
+    """UF1 is over all classes, also at a site that has no test clip of one."""
+    whole, part = np.eye(3, 4, dtype=np.int64), np.diag([4, 0, 2]).astype(np.int64)
+    scores = (SiteScores("a", whole, 0.5), SiteScores("b", np.pad(part, ((0, 0), (0, 1))), 0.5))
+    told = class_note([RuleRun("local", scores, (), ())], facs.THREE_CLASSES)
+    assert told.endswith("counts 0. At most it is 0.667 at b (no positive).\n")
+    assert uf1(scores[1].counts) == pytest.approx(2 / 3)
+    assert class_note([RuleRun("local", scores[:1], (), ())], facs.THREE_CLASSES) == ""
 
 
 def test_another_recipe_in_the_folder_is_refused(file: Path) -> None:

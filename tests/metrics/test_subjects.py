@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from deft_llm.metrics.classification import accuracy, uar, uf1, weighted_f1
 from deft_llm.metrics.subjects import (
     bootstrap,
+    lacking,
     mcnemar,
     paired_difference,
     subject_matrices,
@@ -54,6 +55,16 @@ def test_subject_matrices_add_up() -> None:
     assert matrices.shape == (40, 3, 4)
     assert matrices.sum() == 240
     assert (matrices.sum((1, 2)) == 6).all()
+
+
+def test_draws_that_lack_a_class_are_counted() -> None:
+    # Two subjects, and a class that only one of them has: a quarter of the draws is without it.
+    pair = np.zeros((2, 3, 4), np.int64)
+    pair[:, 0, 0] = pair[1, 1, 1] = 3
+    assert lacking(pair) == pytest.approx(0.25, abs=0.03)
+    assert lacking(_matrices(1, 0.6)) == 0
+    # The third class, which nobody has, is not drawn away.
+    assert lacking(pair[1:]) == 0
 
 
 def test_the_interval_holds_the_score_and_widens_with_fewer_subjects() -> None:

@@ -88,7 +88,7 @@ class FederatedBenchmark(Benchmark):
     def _run(self, recipe: FederatedRecipe) -> dict[str, RuleRun]:
         sites = None if self.data is None else corpora_as_sites(self.data, recipe)
         runs = federate(recipe, sites)
-        write_tables(recipe.output, runs)
+        write_tables(recipe, runs)
         return {run.rule: run for run in runs}
 
 

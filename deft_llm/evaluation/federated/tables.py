@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deft_llm import facs
 from deft_llm.config import read_recipe
 from deft_llm.evaluation.tables import markdown, write_table
 from deft_llm.federated.engine import RuleRun
@@ -35,19 +35,21 @@ def train(values: dict[str, Any], where: str) -> None:
 
 def compared(recipe: FederatedRecipe) -> str:
     """Run a recipe, write its tables beside it, and return the table as Markdown."""
-    return write_tables(recipe.output, federate(recipe))
+    return write_tables(recipe, federate(recipe))
 
 
-def write_tables(folder: Path, runs: Sequence[RuleRun]) -> str:
+def write_tables(recipe: FederatedRecipe, runs: Sequence[RuleRun]) -> str:
     """Write ``table.md``, ``.csv``, ``.tex`` and the curves; returns the table as Markdown."""
-    rows = table_rows(runs)
-    for form in ("md", "csv", "tex"):
+    folder, rows = recipe.output, table_rows(runs)
+    for form in ("csv", "tex"):
         write_table(folder / f"table.{form}", rows)
+    text = markdown(rows) + class_note(runs, facs.SCHEMES[recipe.scheme])
+    write_text(folder / "table.md", text)
     curves = {run.rule: [row["uf1"] for row in run.log] for run in runs}
     for form in FORMS:
         write_bytes(folder / f"rounds.{form}", round_plot(curves, "UF1 of all sites", form))
     write_text(folder / "privacy.md", privacy_note(runs))
-    return markdown(rows)
+    return text
 
 
 def table_rows(runs: Sequence[RuleRun]) -> list[dict[str, object]]:
@@ -81,6 +83,23 @@ def _cells(run: RuleRun, alone: RuleRun | None) -> dict[str, object]:
         "MB a round": sum(row["bytes"] for row in run.log) / rounds / 1e6,
         "s a round": sum(row["seconds"] for row in run.log) / rounds,
     }
+
+
+def class_note(runs: Sequence[RuleRun], classes: Sequence[str]) -> str:
+    """Which sites have no test clip of which class, below the table; empty if all have all."""
+    limits = []
+    # Tested are the same clips under every rule, but a site may have been away under one.
+    counts = {score.site: score.counts.sum(1) for run in runs for score in run.scores}
+    for site, clips in counts.items():
+        gone = [name for name, number in zip(classes, clips, strict=True) if not number]
+        if gone:
+            limits.append(f"{1 - len(gone) / len(classes):.3f} at {site} (no {', '.join(gone)})")
+    if not limits:
+        return ""
+    return (
+        "\nUF1 is the mean over all classes, and a class without test clips counts 0. At most it "
+        f"is {'; '.join(limits)}.\n"
+    )
 
 
 def privacy_note(runs: Sequence[RuleRun]) -> str:

@@ -20,6 +20,7 @@ from deft_llm.metrics.subjects import (
     ConfidenceInterval,
     Score,
     bootstrap,
+    lacking,
     mcnemar,
     paired_difference,
     subject_mean,
@@ -183,7 +184,7 @@ def write_tables(
     if not results:
         raise UserError("no model was run, so there is no table; name some with --models")
     rows = table_rows(results, baseline, unseen)
-    text = markdown(rows)
+    text = markdown(rows) + _interval_note(results)
     if few:
         text += "\n" + markdown([_few_cells(r) for r in few.values()])
     write_text(folder / "table.md", text)
@@ -193,6 +194,17 @@ def write_tables(
     for result in results.values():
         _write_plots(folder, result)
     return text
+
+
+def _interval_note(results: Mapping[str, Result]) -> str:
+    """How many draws behind the intervals lack a class; empty if none does."""
+    share = max(lacking(np.sum(result.runs, axis=0)) for result in results.values())
+    if not share:
+        return ""
+    return (
+        f"\n{share:.1%} of the draws behind the intervals have no clip of some class, which counts "
+        "0 in their UF1: their lower ends are low also where all answers are right.\n"
+    )
 
 
 def _write_plots(folder: Path, result: Result) -> None:
