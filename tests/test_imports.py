@@ -15,8 +15,8 @@ PACKAGE = ROOT / "deft_llm"
 # From the ground up. A part imports its own level or one below.
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
-        *("errors", "config", "registry", "files", "claims", "machine", "pace", "parallel"),
-        *("resources", "runs", "stages", "stopping", "weights", "downloads"),
+        *("errors", "compiled", "config", "registry", "files", "claims", "machine", "pace"),
+        *("parallel", "resources", "runs", "stages", "stopping", "weights", "downloads"),
     ),
     ("facs", "au_notation", "clip", "answers", "queries", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz", "scans"),

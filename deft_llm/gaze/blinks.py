@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from deft_llm.compiled import compiled
 from deft_llm.media.events import Events
 from deft_llm.runs import runs
 
@@ -56,7 +56,7 @@ def brightness(events: Events, edges: Ints) -> Brightness:
     return Brightness(gained, np.diff(place) - gained)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _gained(p, place):  # type: ignore[no-untyped-def]
     out = np.zeros(place.shape[0] - 1, np.int64)
     for i in range(out.shape[0]):
@@ -109,7 +109,7 @@ def new_state() -> NDArray[np.float64]:
     return np.zeros(8)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def follow(state, gained, lost, period, pixels):  # type: ignore[no-untyped-def]
     """Flag the periods of blinks, and give the balance of light in each.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from deft_llm.compiled import compiled
 from deft_llm.media.events import Events
 
 GRID = (80, 60)
 """Width and height of the grid that 3ET+ is scored on; a cell is 8 x 8 pixels of its sensor."""
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _count(t, x, y, p, edges, scale_x, scale_y, out):  # type: ignore[no-untyped-def]
     frame = 0
     for i in range(t.shape[0]):

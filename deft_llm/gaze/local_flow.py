@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from deft_llm.compiled import compiled
 from deft_llm.media.events import Events
 
 Floats = NDArray[np.float64]
@@ -102,7 +102,7 @@ def local_flow(
     return LocalFlow(out[:, :2] * enough[:, None], out[:, 2].astype(np.int64), out[:, 3])
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _flow(t, x, y, p, first, stop, edges, points, sides, estimator, polarity, out):  # type: ignore[no-untyped-def]
     sums = np.zeros((_PARTS, 3))
     for i in range(points.shape[0]):
@@ -159,7 +159,7 @@ def _flow(t, x, y, p, first, stop, edges, points, sides, estimator, polarity, ou
             out[i, 0], out[i, 1] = x1 - x0, y1 - y0
 
 
-@njit(cache=True)
+@compiled()
 def _steadiness(sums):  # type: ignore[no-untyped-def]
     """From counts and sums of x and y in the parts of a period."""
     total_x, total_y, far = 0.0, 0.0, 0.0

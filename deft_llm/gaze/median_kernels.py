@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from deft_llm.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def covariances(xy, window, cross, out):
     """Fill the norm of the covariance of the last ``window`` samples in, from the first such.
 
@@ -32,7 +33,7 @@ def covariances(xy, window, cross, out):
         out[i] = np.sqrt(xx * xx + yy * yy + cross * (both * both))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def near_percentiles(values, percentile, reach):
     """Linear percentile of the values near each, cut off at the ends.
 
@@ -53,7 +54,7 @@ def near_percentiles(values, percentile, reach):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def window_medians(values, low, high):
     """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted."""
     out = np.empty(low.shape[0])
@@ -79,7 +80,7 @@ def window_medians(values, low, high):
     return out
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _insert(kept, count, value):
     k = count
     while k > 0 and kept[k - 1] > value:
@@ -89,7 +90,7 @@ def _insert(kept, count, value):
     return count + 1
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _remove(kept, count, value):
     k = 0
     while kept[k] != value:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from deft_llm.compiled import compiled
 
 _RATE = 0.03  # of a running level, how far it follows a sample
 _LINEAR = 1.5  # noises from the trace, from which a prediction counts less
@@ -13,7 +14,7 @@ _MEDIAN = 1.177  # median length of a vector whose components have a variance of
 _NOTHING = 1e-9
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def running_level(values, level):
     """Median of the values so far, approximately, at each sample; ``level`` 0 starts at the first.
 
@@ -26,7 +27,7 @@ def running_level(values, level):
     return out
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _moved(level, value):
     if value <= 0:
         return level
@@ -35,13 +36,13 @@ def _moved(level, value):
     return level * (1 + _RATE) if value > level else level / (1 + _RATE)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def excess(far, usual):
     """Distances over the one from which a prediction counts less; ``usual`` is their median."""
     return far / (_LINEAR * (usual / _MEDIAN + _NOTHING))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def solve(xy, weights, stiffness, out):
     """Minimise the sum of weights (out - xy)^2 and of stiffness (out[i] - out[i - 1])^2.
 
@@ -71,7 +72,7 @@ def solve(xy, weights, stiffness, out):
             out[i, axis] += ahead[i] * out[i + 1, axis]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def follow(xy, usable, variance, state, means, spreads):
     """A Kalman filter, whose state goes on from call to call.
 
@@ -101,7 +102,7 @@ def follow(xy, usable, variance, state, means, spreads):
     state[0], state[1], state[2], state[3], state[4] = x, y, spread, usual, begun
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def look_back(means, spreads, variance, ahead):
     """What the filter believes of each sample a little later (Rauch, Tung and Striebel), (T, 2)."""
     count = means.shape[0]
@@ -117,7 +118,7 @@ def look_back(means, spreads, variance, ahead):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def hold(xy, usable, out):
     """Fill ``out`` with the last usable row of ``xy`` so far; NaN before the first."""
     last = -1

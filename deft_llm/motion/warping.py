@@ -6,12 +6,12 @@ OpenCV's ``remap`` rounds positions to a 32nd of a pixel, which is two thirds of
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from deft_llm.compiled import compiled
 from deft_llm.motion.pixels import FloatArray, grid
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _weights(t: float) -> tuple[float, float, float, float]:
     """Weights of four neighbours, between the second and third (Keys, 1981, a = -0.5)."""
     return (
@@ -22,7 +22,7 @@ def _weights(t: float) -> tuple[float, float, float, float]:
     )
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _sample(image: FloatArray, x: FloatArray, y: FloatArray, out: FloatArray) -> None:
     height, width, channels = image.shape
     for i in range(x.shape[0]):

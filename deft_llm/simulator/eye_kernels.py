@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from deft_llm.compiled import compiled
 
 _SOFT = 1.2  # px, half of the width of an edge
 MOST = 6  # events of one pixel in one step
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@compiled(fastmath=True, inline="always")
 def _step(distance):
     """0 to 1 across an edge."""
     if distance <= -_SOFT:
@@ -28,7 +29,7 @@ def _step(distance):
     return np.float32(s * s * (3.0 - 2.0 * s))
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def light(out, box, eye, lids, levels, iris, lashes, skin, glints):
     """Log of the light in a part of the picture.
 
@@ -94,7 +95,7 @@ def light(out, box, eye, lids, levels, iris, lashes, skin, glints):
             out[row, col] = math.log(value)
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def fire(before, now, memory, rise, fall, box, start, stop, t, x, y, p):
     """Events of one step.
 

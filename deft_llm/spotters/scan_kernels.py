@@ -10,7 +10,8 @@ ranges share no output.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from deft_llm.compiled import compiled
 
 CHUNK = 64
 """Steps between two saved states; what the backward repeats of them, 32 kB, stays in the cache."""
@@ -39,7 +40,7 @@ _SUMS = {"contract", "reassoc", "nsz"}
 
 
 # "reassoc" would cancel the rounder, so this function must not have it.
-@njit(cache=True, nogil=True, fastmath={"contract"}, forceinline=True)
+@compiled(nogil=True, fastmath={"contract"}, forceinline=True)
 def exp(x):
     """The exponential to 1e-7 of its value. math.exp is a call, which stops vectorization."""
     x = min(max(x, _LOWEST), _HIGHEST)
@@ -54,7 +55,7 @@ def exp(x):
     return np.int32(bits).view(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def forward(x, dt, a, b, c, y, saved, samples, channels):
     """Scan some channels of some samples.
 
@@ -73,7 +74,7 @@ def forward(x, dt, a, b, c, y, saved, samples, channels):
         _forward(x[s], dt[s], a, b[s], c[s], y[s], saved[s], channels[0], channels[1])
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@compiled(nogil=True, fastmath=_SUMS)
 def _forward(x, dt, a, b, c, y, saved, first, last):
     """``forward`` of one sample."""
     steps, states = b.shape
@@ -94,7 +95,7 @@ def _forward(x, dt, a, b, c, y, saved, first, last):
                 y[d, t] = total
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@compiled(nogil=True, fastmath=_SUMS)
 def _replay(x, dt, rates, b, now, h, decay):
     """Repeat the S steps of a chunk from the state ``now`` (N,), which is moved to its end.
 
@@ -115,7 +116,7 @@ def _replay(x, dt, rates, b, now, h, decay):
     h[x.shape[0]] = now
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def backward(x, dt, a, b, c, saved, gy, gx, gdt, ga, gb, gc, samples, channels):
     """Gradients of some channels of some samples.
 
@@ -140,7 +141,7 @@ def backward(x, dt, a, b, c, saved, gy, gx, gdt, ga, gb, gc, samples, channels):
         _backward(*given, gx[s], gdt[s], ga[s], gb[s], gc[s], channels[0], channels[1])
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS)
+@compiled(nogil=True, fastmath=_SUMS)
 def _backward(x, dt, a, b, c, saved, gy, gx, gdt, ga, gb, gc, first, last):
     """``backward`` of one sample."""
     steps, states = b.shape

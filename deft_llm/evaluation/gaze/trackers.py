@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from deft_llm.compiled import compiled
 from deft_llm.gaze.recordings import CELL
 from deft_llm.gaze.tracker import Tracker
 from deft_llm.simulator.events import EyeRecording
@@ -41,7 +41,7 @@ def centroid(recording: EyeRecording) -> Floats:
     return np.asarray(_centroids(events.x, events.y, first, stop)) / CELL
 
 
-@njit(cache=True)
+@compiled()
 def _centroids(x, y, first, stop):  # type: ignore[no-untyped-def]
     out = np.empty((first.shape[0], 2))
     place_x, place_y = 320.0, 240.0  # px, the middle of the sensor

@@ -12,8 +12,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from deft_llm.compiled import compiled
 
 Floats = NDArray[np.float32]
 _DISPLAY_GAMMA = 2.2
@@ -264,7 +265,7 @@ def _noise_bank() -> Floats:
     return np.random.default_rng(0).standard_normal(_NOISE_BANK, np.float32)
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _shade(albedo, normals, direction, half, ambient, gain, share, gloss):  # type: ignore[no-untyped-def]
     out = np.empty_like(albedo)
     for n in range(albedo.shape[0]):
@@ -299,7 +300,7 @@ def _shade(albedo, normals, direction, half, ambient, gain, share, gloss):  # ty
     return out
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _expose(colour, clear, backdrop, bank, starts, read, shot):  # type: ignore[no-untyped-def]
     height, width, channels = colour.shape
     frame = np.empty((height, width, 3), np.uint8)

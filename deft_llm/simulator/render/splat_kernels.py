@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from deft_llm.compiled import compiled
 
 CUTOFF = 2.5  # a splat ends at this many standard deviations
 MAX_ALPHA = 0.99
@@ -19,7 +20,7 @@ BAND = 16  # rows of an image that one thread draws at a time
 _MIN_AXIS = 0.15  # px; the inverse of a thinner splat is too unstable to carry pixels
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def vertex_normals(vertices, triangles):
     """Area-weighted sums of face normals at the vertices, (V, 3)."""
     normals = np.zeros_like(vertices)
@@ -50,14 +51,14 @@ _L10 = np.float32(-1 / 36 / math.sqrt(1 / 18))
 _L11 = np.float32(math.sqrt(1 / 18 - 1 / 72))
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@compiled(fastmath=True, inline="always")
 def _norm(frame, g):
     """Frobenius norm of a splat's B; |det B| over it bounds the smallest axis from below."""
     a, b, c, d = frame[g, 0], frame[g, 1], frame[g, 2], frame[g, 3]
     return math.sqrt(a * a + b * b + c * c + d * d)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx, cy, orthographic):
     """Centres (N, 2), axes (N, 4), depth, facing, unit normals (N, 3), slope (N, 2) in one view."""
     n = corners.shape[0]
@@ -109,7 +110,7 @@ def place(corners, weights, scale, vertices, vertex_normal, focal, distance, cx,
     return mean, frame, depth, facing, normal, slope
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def outline(order, mean, frame, low_pass, height):
     """Ellipses in drawing order: inverses of B B^T + low_pass I, and the rows they cover.
 
@@ -132,7 +133,7 @@ def outline(order, mean, frame, low_pass, height):
     return conic, rows
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def bands(rows, height):
     """Sort the splats into bands of ``BAND`` rows, each in drawing order.
 
@@ -159,7 +160,7 @@ def bands(rows, height):
     return starts, listed
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@compiled(fastmath=True, inline="always")
 def _span(qxx, qxy, qyy, mx, dy, width):
     """First and last pixel of a row inside the cutoff ellipse; last < first for an empty row."""
     inside = qxy * qxy * dy * dy - qxx * (qyy * dy * dy - np.float32(CUTOFF * CUTOFF))
@@ -170,7 +171,7 @@ def _span(qxx, qxy, qyy, mx, dy, width):
     return max(0, math.ceil(middle - half)), min(width - 1, math.floor(middle + half))
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def composite(
     first_band,
     last_band,
@@ -237,7 +238,7 @@ def composite(
                     ratio *= step
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def finish(summed, planes, clear, channels):
     """Turn sums into means, for the fields of `splat.Raster`.
 
@@ -274,7 +275,7 @@ def finish(summed, planes, clear, channels):
     return colour, mask, depth, normal, flow, centre
 
 
-@njit(cache=True)
+@compiled()
 def carry(before, after):
     """C - I for each Gaussian, row-major (N, 4), where C = B' B^-1 maps its axes to the new state.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter1d
 
+from deft_llm.compiled import compiled
 from deft_llm.media.canonical import compose, invert, transform_flow
 from deft_llm.simulator.render.camera import Sensor
 from deft_llm.simulator.warped.lids import close_lids
@@ -136,7 +136,7 @@ def _coefficients(image: Floats) -> Floats:
     return np.ascontiguousarray(image)
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _origin(field, level, x, y, iterations):  # type: ignore[no-untyped-def]
     height, width = field.shape[1:]
     across, down = np.empty_like(x), np.empty_like(y)
@@ -164,7 +164,7 @@ def _origin(field, level, x, y, iterations):  # type: ignore[no-untyped-def]
     return across, down
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _weights(t):  # type: ignore[no-untyped-def]
     one = np.float32(1)
     s, sixth = one - t, np.float32(1 / 6)
@@ -177,13 +177,13 @@ def _weights(t):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _mirror(i, n):  # type: ignore[no-untyped-def]
     i = abs(i)
     return i if i < n else 2 * n - 2 - i
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _sample(spline, x, y):  # type: ignore[no-untyped-def]
     height, width, channels = spline.shape
     out = np.zeros((x.shape[0], x.shape[1], channels), np.float32)
