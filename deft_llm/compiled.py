@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
+from multiprocessing import parent_process
 from typing import Any, TypeVar
 
 from numba import njit
@@ -36,6 +37,8 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
 @cache
 def _tell() -> None:
+    if parent_process() is not None:  # a worker: its parent has said so
+        return
     logger.warning(
         "compiled code cannot be kept, every process compiles it anew: set NUMBA_CACHE_DIR to a "
         "folder that you may write"

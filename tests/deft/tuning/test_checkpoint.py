@@ -106,7 +106,10 @@ def test_a_checkpoint_learns_by_adapters_alone(
         ({"model": {"map_size": 28}}, "leave out map_size"),
         ({"checkpoint": "/nowhere"}, "checkpoint /nowhere: no config.json"),
         ({"checkpoint": None}, "no language model: give"),
-        ({**HALF, "text_model": {"lora_rank": 2}}, "adapters are not interpolated: say weight_interpolation=1"),
+        (
+            {**HALF, "text_model": {"lora_rank": 2}},
+            "adapters are not interpolated: say weight_interpolation=1",
+        ),
         ({**HALF, "checkpoint": None}, "weight_interpolation needs a checkpoint"),
     ],
 )
