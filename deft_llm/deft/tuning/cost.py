@@ -5,7 +5,7 @@ Activations kept for the backward pass follow from the language model's sizes, t
 in Korthikanti et al., arXiv 2205.05198, for gated feed-forward layers and an attention kernel that
 keeps no scores); logits and their gradient are float32. The experts' activations are left out, as
 they are comparatively small. ZeRO-2 spreads gradients and moments over the GPUs, ZeRO-3 the weights
-as well. Time is arithmetic over a speed that is assumed, and said.
+as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
@@ -142,22 +142,16 @@ def _operations(recipe: DeftRecipe, name: str, model: DeftForConditionalGenerati
     # Frozen experts run once a clip, which does not count beside the language model.
     learns = name == "experts" or (name == "instruct" and not stage.freeze_experts)
     # A backward pass takes twice the forward one: for the inputs' gradients and the weights'.
-    experts = 3 * stage.batch_size * _expert_operations(model) if learns else 0
+    experts = 3 * stage.batch_size * expert_operations(model) if learns else 0
     if name == "experts":
         return experts
-    text: Any = model.config.text_config
-    embedded = 0 if text.tie_word_embeddings else text.vocab_size * text.hidden_size
-    length = clip_tokens(model) + WORDS
-    # Two per weight and token, and the two products of attention, of which the mask leaves half.
-    forward = 2 * (size_of(model.language_model) - embedded) * length
-    forward += 2 * text.num_hidden_layers * length**2 * _inner(text)
     whole_text = name in _TUNED and not recipe.text_model.lora_rank
     # Frozen weights need no gradient of their own: the backward pass is for the inputs alone. To
     # recompute activations is one more pass forwards.
     passes = (3 if whole_text else 2) + stage.gradient_checkpointing
     # Rewarded answers are sampled, and run through the model before as well.
     passes += 2 if isinstance(stage, RewardStage) else 0
-    return experts + float(passes * rows_of(stage) * forward)
+    return experts + float(passes * rows_of(stage) * text_operations(model))
 
 
 def rows_of(stage: Stage) -> int:
@@ -166,19 +160,38 @@ def rows_of(stage: Stage) -> int:
     return stage.batch_size * samples
 
 
-def _expert_operations(model: DeftForConditionalGeneration) -> int:
+def text_operations(model: DeftForConditionalGeneration) -> int:
+    """Floating-point operations of the language model for one conversation, forwards."""
+    text: Any = model.config.text_config
+    embedded = 0 if text.tie_word_embeddings else text.vocab_size * text.hidden_size
+    length = conversation_tokens(model)
+    # Two per weight and token, and the two products of attention, of which the mask leaves half.
+    matrices = 2 * (size_of(model.language_model) - embedded) * length
+    return int(matrices + 2 * text.num_hidden_layers * length**2 * _inner(text))
+
+
+def expert_operations(model: DeftForConditionalGeneration) -> int:
     """Floating-point operations of experts and heads for one clip, forwards."""
-    sizes: Any = model.config
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        tokens = model.experts(
-            structure=torch.zeros(1, 3, sizes.structure_size, sizes.structure_size),
-            texture=torch.zeros(1, sizes.texture_frames, sizes.texture_size, sizes.texture_size),
-            flow=torch.zeros(1, 2, 3, sizes.map_size, sizes.map_size),
-            flow_scale=torch.zeros(1, 2, 4),
-            regions=torch.zeros(1, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
-        )
-        model.heads(tokens)
+        model.heads(model.experts(**clip_inputs(model, 1)))
     return int(counter.get_total_flops())
+
+
+def clip_inputs(model: DeftForConditionalGeneration, clips: int) -> dict[str, Tensor]:
+    """Inputs of the experts for some clips, all zeros."""
+    sizes: Any = model.config
+    return {
+        "structure": torch.zeros(clips, 3, sizes.structure_size, sizes.structure_size),
+        "texture": torch.zeros(clips, sizes.texture_frames, *2 * (sizes.texture_size,)),
+        "flow": torch.zeros(clips, 2, 3, sizes.map_size, sizes.map_size),
+        "flow_scale": torch.zeros(clips, 2, 4),
+        "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
+    }
+
+
+def conversation_tokens(model: DeftForConditionalGeneration) -> int:
+    """Tokens that a conversation is reckoned with, those of its clip among them."""
+    return clip_tokens(model) + WORDS
 
 
 def clip_tokens(model: DeftForConditionalGeneration) -> int:
@@ -222,7 +235,7 @@ def _weights(recipe: DeftRecipe, model: DeftForConditionalGeneration) -> float:
 def _activations(stage: Stage, model: DeftForConditionalGeneration) -> float:
     """Bytes that one micro-batch of conversations keeps for the backward pass."""
     text: Any = model.config.text_config
-    tokens = rows_of(stage) * (clip_tokens(model) + WORDS)
+    tokens = rows_of(stage) * conversation_tokens(model)
     element = 2 if stage.bf16 else 4
     inner = _inner(text)
     # Keys and values under grouped-query attention.

@@ -7,17 +7,25 @@ from typing import Any
 
 from deft_llm.config import read_recipe
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
-from deft_llm.deft.tuning.cost import WORDS, clip_tokens, rows_of, size_of, skeleton, stage_cost
+from deft_llm.deft.tuning.cost import (
+    WORDS,
+    clip_tokens,
+    conversation_tokens,
+    rows_of,
+    size_of,
+    skeleton,
+    stage_cost,
+)
 from deft_llm.deft.tuning.model import MODULES
 from deft_llm.deft.tuning.recipe import DeftRecipe, missing
+from deft_llm.deft.tuning.speed import measured_speed
 from deft_llm.deft.tuning.stage_settings import Stage
 from deft_llm.deft.tuning.stages import STAGES
 from deft_llm.pace import duration
 
 GIB = 2**30
 _GPUS = (2, 4, 8)
-# FLOP/s that training sustains: half of an A100's peak in bfloat16; two CPU cores on small layers.
-_A100, _TWO_CORES = 150e12, 0.03e12
+_A100 = 150e12  # FLOP/s that training sustains: half of its peak in bfloat16
 
 
 def estimate_cost(values: dict[str, Any], where: str) -> list[str]:
@@ -60,7 +68,7 @@ def _stage_lines(
     modules = ", ".join(f"{module} {_number(n)}" for module, n in cost.trained.items() if n)
     batch, rows = rows_of(stage) * stage.accumulate, "clips"
     if name != "experts":
-        tokens = stage.steps * batch * (clip_tokens(model) + WORDS)
+        tokens = stage.steps * batch * conversation_tokens(model)
         rows = f"conversations, {_number(tokens)} tokens"
     yield (
         f"{name:<17}{stage.steps} steps of {batch} {rows}; trains {_number(count)} "
@@ -79,10 +87,13 @@ def _stage_lines(
             shown += f"; ZeRO-3 {', '.join(f'{x / GIB:.2f}' for x in three)} GiB"
         yield f"{'':<17}each of {', '.join(map(str, _GPUS))} GPUs: {shown}"
     gpu = recipe.device == "cuda" or recipe.text_model.name_or_path is not None
-    speed, machine = (_A100, "an A100") if gpu else (_TWO_CORES, "two CPU cores")
+    if gpu:
+        speed, told = _A100, "assumed of an A100"
+    else:
+        speed, told = measured_speed(model, name, stage.bf16), "measured here"
     yield (
-        f"{'':<17}{cost.operations:.1e} operations: at least {duration(cost.operations / speed)} "
-        f"at the {speed / 1e12:g} TFLOP/s assumed of {machine}"
+        f"{'':<17}{cost.operations:.1e} operations: roughly {duration(cost.operations / speed)} "
+        f"at the {speed / 1e12:.3g} TFLOP/s {told}"
     )
 
 

@@ -13,10 +13,12 @@ from safetensors import safe_open
 
 from deft_llm import resources
 from deft_llm.config import read_yaml, validate_settings
-from deft_llm.deft.tuning.cost import skeleton, stage_cost
+from deft_llm.deft.tuning import speed
+from deft_llm.deft.tuning.cost import expert_operations, skeleton, stage_cost, text_operations
 from deft_llm.deft.tuning.dry_run import estimate_cost
 from deft_llm.deft.tuning.flow_instruction import DeftFlowRecipe
 from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.speed import measured_speed
 from deft_llm.errors import UserError
 from deft_llm.training import tasks
 
@@ -76,6 +78,33 @@ def test_the_dry_run_names_tokens_parameters_and_memory() -> None:
     assert "tokens per clip  58 (structure 4, texture 4, motion 44, tags 6)" in text
     assert "projectors       left out" in text
     assert text.count("GiB a process") == 2
+
+
+def test_the_time_of_a_dry_run_is_that_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPUs differ by a factor of ten and more in how fast they train small networks."""
+    asked = []
+
+    def measured(model: Any, name: str, bf16: bool) -> float:
+        asked.append((name, bf16))
+        return {"experts": 2e11, "instruct": 5e10}[name]
+
+    monkeypatch.setattr("deft_llm.deft.tuning.dry_run.measured_speed", measured)
+    text = estimated()
+    assert asked == [("experts", True), ("instruct", True)]
+    assert "at the 0.2 TFLOP/s measured here" in text and "at the 0.05 TFLOP/s" in text
+    assert "roughly" in text and "at least" not in text
+
+
+@pytest.mark.parametrize("name", ["experts", "instruct"])
+def test_a_speed_is_operations_over_seconds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = read_yaml(CONFIGS / "deft" / "tiny.yaml")
+    values.pop("task")
+    model = skeleton(validate_settings(DeftRecipe, values, "tiny.yaml"))
+    ticks = iter(range(100))
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: 2.0 * next(ticks))
+    forwards = (expert_operations if name == "experts" else text_operations)(model)
+    # A pass backwards takes two forwards; every one of our passes takes two seconds here.
+    assert measured_speed(model, name, False) == 3 * speed._ROWS * forwards / 2
 
 
 def test_the_dry_run_of_a_checkpoint_counts_what_it_holds(tiny_checkpoint: Path) -> None:
