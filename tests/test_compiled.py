@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from numba.core.caching import _CacheImpl
+from numba.core.dispatcher import Dispatcher
 
 from deft_llm import compiled
 
@@ -16,7 +16,11 @@ def test_without_a_folder_for_machine_code_loops_run_and_this_is_told_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A shared installation, and a user without a home that can be written."""
-    monkeypatch.setattr(_CacheImpl, "_locator_classes", [])
+
+    def refuse(self: Dispatcher) -> None:
+        raise RuntimeError("cannot cache function 'doubled': no locator available")
+
+    monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
     compiled._tell.cache_clear()
     for _ in range(2):
         assert compiled.compiled(nogil=True)(doubled)(3.0) == 6.0
