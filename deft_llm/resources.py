@@ -25,6 +25,11 @@ def checkpoint(folder: str | Path = EMBEDDED) -> Path:
     return embedded(folder, _PACKAGE / "deft" / "checkpoint")
 
 
+def ships(name: str) -> bool:
+    """Whether a DEFT-LLM of this name comes with the package, if only as adapters."""
+    return not Path(name).exists() and (name == EMBEDDED or adapters(name).is_dir())
+
+
 def adapters(name: str) -> Path:
     """The folder of the adapters that ship for a downloaded language model."""
     return _PACKAGE / "deft" / "adapters" / name

@@ -101,7 +101,7 @@ class AuBenchmark(OfCorpora):
             *(f"AU{number}: {why}" for number, why in made.not_learned.items()),
             *(f"no row of {name} ({why})" for name, why in not_run.items()),
         ]
-        notes = {name: (e.selection, e.note) for name, e in self.entries.items()}
+        notes = {name: (e.selection, e.remark) for name in names for e in [self.entries[name]]}
         simulated = any(each.simulated for each in corpora)
         # A number of real clips beside one of simulated clips would be read as a comparison.
         published = [] if simulated else [p.model_dump() for p in self.published]

@@ -57,19 +57,20 @@ def paragraph(
     tables: Sequence[tuple[SchemeClips, Sequence[Result]]],
 ) -> str:
     """The protocol as a paragraph for a paper, in Markdown."""
+    results = [r for _, of_table in tables[:1] for r in of_table]
     sentences = [
         f"We use {listed([_corpus(each) for each in corpora])}.",
         *(_scheme(made, len(corpora) > 1) for made, _ in tables),
-        f"Scores come from {protocol.words}; training, and every choice, sees the training "
-        "subjects of a fold alone.",
+        f"Scores come from {protocol.words}; training in the run, and every choice, sees the "
+        "training subjects of a fold alone.",
         "Motion is measured between the coded onset, apex and offset on aligned faces, with head "
         f"motion removed (flow: {protocol.flow}).",
-        *_models([r for _, results in tables[:1] for r in results]),
+        *_models(results),
         *([_GAP] if protocol.unseen else []),
         "UF1 and UAR are unweighted means over the classes, from counts pooled over all folds; "
         "intervals (95 %) are bootstraps over subjects (2,000 draws), and gains over the baseline "
         "are paired by subject.",
-        "An audit found no clip in training and test, neither by name nor by content.",
+        _audit(results),
     ]
     return " ".join(sentences) + "\n"
 
@@ -103,8 +104,18 @@ def _models(results: Sequence[Result]) -> list[str]:
     for result in results:
         runs = f", {len(result.seeds)} seeds" if len(result.seeds) > 1 else ""
         how.setdefault(result.entry.selection + runs, []).append(result.name)
-    notes = [f"{r.name}: {r.entry.note}." for r in results if r.entry.note]
+    notes = [f"{r.name}: {r.entry.remark}." for r in results if r.entry.remark]
     return [*(f"{listed(names)}: {selection}." for selection, names in how.items()), *notes]
+
+
+def _audit(results: Sequence[Result]) -> str:
+    """What the audit found, and of which models it cannot speak."""
+    names = [r.name for r in results if r.entry.unchecked]
+    beyond = f"; it does not cover what {listed(names)} learned from before" if names else ""
+    return (
+        "An audit found no clip in the training and the test part of a fold, neither by name nor "
+        f"by content{beyond}."
+    )
 
 
 def listed(words: Sequence[str]) -> str:

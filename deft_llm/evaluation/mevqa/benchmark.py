@@ -118,7 +118,7 @@ class MevqaBenchmark(Benchmark):
         self.output.mkdir(parents=True, exist_ok=True)
         answers, more = self._answers(asked)
         results = [
-            Answered(name, self.entries[name].note, given) for name, given in answers.items()
+            Answered(name, self.entries[name].remark, given) for name, given in answers.items()
         ]
         published = [
             {"model": p.model, **p.scores, "data": p.data, "source": p.source}

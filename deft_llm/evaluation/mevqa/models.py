@@ -19,6 +19,7 @@ from deft_llm.deft.inference.clip_classifier import DeftClipClassifier
 from deft_llm.evaluation.mevqa.clips import SeenClip
 from deft_llm.evaluation.mevqa.questions import COARSE, FINE, VqaQuestion
 from deft_llm.evaluation.mevqa.wording import answer
+from deft_llm.evaluation.recognition.entries import learned_before
 from deft_llm.evaluation.vlm.base import VlmChoice
 from deft_llm.evaluation.vlm.loading import load_vlm
 from deft_llm.evaluation.vlm.views import inputs_of, show_features
@@ -62,6 +63,16 @@ class VqaEntry(Settings):
     def looks(self) -> bool:
         """Whether it looks at clips."""
         return self.kind in ("deft", "vlm")
+
+    @property
+    def remark(self) -> str:
+        """The note, and what the model has learned from before the run, for the table."""
+        origin = None
+        if self.kind == "deft":
+            origin = learned_before("checkpoint", self.checkpoint)
+        elif self.kind == "vlm" and self.vlm is not None:
+            origin = learned_before("model", self.vlm.model)
+        return "; ".join(filter(None, (self.note, origin)))
 
 
 class Answerer(ABC):

@@ -18,6 +18,8 @@ from deft_llm.training.fold_trainer import FoldSchedule
 FOLD = "{fold}"
 # Of a folder of weights: the weights, and what else changes an answer (temperatures, prompts).
 _READ = ("*.safetensors", "*.json")
+# Options that name a network that was trained before the run.
+_TRAINED = ("checkpoint", "weights", "model")
 
 
 class ModelEntry(Settings):
@@ -33,7 +35,7 @@ class ModelEntry(Settings):
         seeds: Runs of this entry; None for as many as the benchmark says.
         learned_from: Folder of the instruction data that a checkpoint has learned from, with
             ``{fold}`` as in options. A subject of it in the test fold stops the entry.
-        note: Note for the table.
+        note: Note for the table, of what holds whatever was learned; ``remark`` adds that.
     """
 
     recognizer: str
@@ -59,22 +61,69 @@ class ModelEntry(Settings):
             return f"{', '.join(self.choices)} by inner subject-wise validation"
         return "fixed schedule" if self.schedule is not None else "fixed settings"
 
+    @property
+    def trained(self) -> tuple[str, str] | None:
+        """The option, and the network trained before the run that it names, if there is one."""
+        given = {**self._defaults(), **self.options}
+        return next(((name, str(given[name])) for name in _TRAINED if name in given), None)
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether it was trained before the run on what nobody here has looked at."""
+        trained = self.trained
+        return trained is not None and not self.learned_from and not resources.ships(trained[1])
+
+    @property
+    def remark(self) -> str:
+        """The note, and what the model has learned from before the run, for the tables."""
+        trained = self.trained
+        origin = trained and learned_before(*trained, self.learned_from)
+        return "; ".join(filter(None, (self.note, origin)))
+
+    def _defaults(self) -> dict[str, str]:
+        """The recognizer's options that are texts by default."""
+        made = registry.resolve(RECOGNIZERS, self.recognizer, "recognizer")
+        parameters = inspect.signature(made).parameters.values()
+        return {p.name: p.default for p in parameters if isinstance(p.default, str)}
+
     def weights(self) -> list[str]:
         """Hashes of the files that predictions depend on: those of options, given or by default.
 
         A file, or the weights and settings in a folder.
         """
-        made = registry.resolve(RECOGNIZERS, self.recognizer, "recognizer")
-        parameters = inspect.signature(made).parameters.values()
-        defaults = {p.name: p.default for p in parameters if isinstance(p.default, str)}
         files: list[Path] = []
-        for value in _texts({**defaults, **self.options}):
+        for value in _texts({**self._defaults(), **self.options}):
             # "embedded" is a checkpoint of the package, whose weights change with its versions.
             path = resources.checkpoint(value) if value == resources.EMBEDDED else Path(value)
             # Sorted: the order of ``glob`` depends on the file system, and the hash must not.
             inside = (sorted(path.glob(form)) for form in _READ) if path.is_dir() else ()
             files += [path] if path.is_file() else [file for found in inside for file in found]
         return [file_digest(file) for file in files]
+
+
+def learned_before(option: str, network: str, learned_from: str | None = None) -> str:
+    """What a network has learned from before a run, for a table: no more than is known.
+
+    Args:
+        option: What names it: "checkpoint".
+        network: Its folder or name.
+        learned_from: Folder of instruction data, compared with the test folds, that it is said to
+            have learned from.
+    """
+    what = "what it learned from is not checked here"
+    if learned_from:
+        what = (
+            f"said to have learned from {_end(learned_from)}, of which no subject, clip or picture "
+            "is in a test fold"
+        )
+    elif resources.ships(network):
+        what = "learned from other clips, all simulated"
+    return f"{option} {_end(network)}: {what}"
+
+
+def _end(path: str) -> str:
+    """The last two parts of a path, or a hub name: the rest means nothing on another machine."""
+    return "/".join(Path(path).as_posix().strip("/").split("/")[-2:])
 
 
 def _filled(value: Any, number: str) -> Any:

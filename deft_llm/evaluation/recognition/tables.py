@@ -108,7 +108,7 @@ def _cells(result: Result, baseline: Result | None) -> dict[str, object]:
         "gain over baseline": gain,
         "McNemar p": test,
         "selection": result.entry.selection,
-        "note": result.entry.note,
+        "note": result.entry.remark,
     }
 
 

@@ -35,6 +35,10 @@ def changes(tmp_path: Path, *more: str) -> list[str]:
     return [*places, *more]
 
 
+def end_of(folder: Path) -> str:
+    return "/".join(folder.parts[-2:])
+
+
 def test_casme2_end_to_end(
     tmp_path: Path,
     write: WriteCorpus,
@@ -69,7 +73,14 @@ def test_casme2_end_to_end(
         assert (out / "3" / file).stat().st_size > 100
     picture = cv2.imread(str(out / "3" / "subjects-ststnet.png"))
     assert picture is not None and picture.std() > 20
-    assert "CASME II (10 clips of 2 subjects)" in (out / "protocol.md").read_text()
+    said = (out / "protocol.md").read_text()
+    assert "CASME II (10 clips of 2 subjects)" in said
+    # Nobody has looked at what the user's checkpoint learned from, and nothing else is claimed.
+    assert "it does not cover what deft_heads learned from before" in said
+    own = "; ".join(
+        ["its emotion head alone, as it is", f"checkpoint {end_of(tiny_checkpoint)}: what"]
+    )
+    assert f"{own} it learned from is not checked here" in text and own in said
     assert json.loads((out / "result.json").read_text())["tables"][1]["clips"] == 10
     with (out / "left_out.csv").open(encoding="utf-8") as listed:
         assert [row["table"] for row in csv.DictReader(listed)] == ["3", "3"]

@@ -182,6 +182,23 @@ def test_what_a_checkpoint_learned_from_is_compared_in_every_table(
         EntryRun("m", entry, data, protocols.loso(data.clips.people), 1, tmp_path)
 
 
+def test_a_note_says_of_training_what_is_known(tmp_path: Path) -> None:
+    def remark(**given: Any) -> tuple[str, bool]:
+        entry = ModelEntry(note="n", **{"recognizer": "deft_clips", **given})
+        return entry.remark, entry.unchecked
+
+    known = "n; checkpoint embedded: learned from other clips, all simulated"
+    assert remark() == (known, False)
+    mine = {"checkpoint": "/home/me/runs/tuned{fold}/final"}
+    unknown = "n; checkpoint tuned{fold}/final: what it learned from is not checked here"
+    assert remark(options=mine) == (unknown, True)
+    said, unchecked = remark(options=mine, learned_from="runs/fold{fold}")
+    assert "final: said to have learned from runs/fold{fold}, of which no subject" in said
+    assert not unchecked
+    assert remark(recognizer="logistic_flow") == ("n", False)
+    assert remark(recognizer="vlm", options={"model": "o/m"})[1]
+
+
 class Learner:
     """A classical recognizer that learns from coded AUs, as a baseline may."""
 
