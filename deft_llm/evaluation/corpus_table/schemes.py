@@ -37,11 +37,16 @@ class SchemeClips:
     left_out: Sequence[LeftOutClip]
 
     @property
+    def complete(self) -> bool:
+        """Whether no class of the scheme was left out."""
+        return len(self.data.classes) == len(facs.SCHEMES[self.scheme])
+
+    @property
     def title(self) -> str:
         """For headings: "3 classes"."""
         of = len(facs.SCHEMES[self.scheme])
         count = len(self.data.classes)
-        return f"{count} classes" if count == of else f"{count} of {of} classes"
+        return f"{count} classes" if self.complete else f"{count} of {of} classes"
 
 
 def scheme_clips(
