@@ -125,7 +125,7 @@ def _write_scheme(folder: Path, table: SchemeTable, baseline: str) -> str:
     text = write_tables(folder, table.results, {}, baseline, table.published, table.unseen)
     counts = markdown(made.counts)
     write_table(folder / "classes.csv", made.counts)
-    note = f"{len(made.data)} clips; {len(made.left_out)} measured clips have no class here."
+    note = f"{made.size}; {len(made.left_out)} measured clips have no class here."
     with (folder / "table.tex").open("a", encoding="utf-8") as file:
         file.write("{\\footnotesize " + escaped(note) + "\\par}\n")
     rows = [
@@ -158,7 +158,7 @@ def _result(found: Findings) -> dict[str, Any]:
                 "title": table.made.title,
                 "classes": list(table.made.data.classes),
                 "corpora": sorted(set(table.made.data.clips.datasets.tolist())),
-                "clips": len(table.made.data),
+                "clips": len(table.made.tested),
                 "rows": table_rows(table.results, found.baseline, table.unseen),
                 "published": [number.model_dump() for number in table.published],
             }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deft_llm import facs, protocols
 from deft_llm.data.clip_dataset import ClipDataset
@@ -35,6 +36,17 @@ class SchemeClips:
     splits: Sequence[protocols.Split]
     counts: Sequence[Mapping[str, object]]
     left_out: Sequence[LeftOutClip]
+
+    @property
+    def tested(self) -> NDArray[np.int64]:
+        """Rows that some fold tests, in order: of a hold-out set these are not all."""
+        return tested_rows(self.splits)
+
+    @property
+    def size(self) -> str:
+        """Number of clips: "9 clips", or "3 of 9 clips tested"."""
+        count, of = len(self.tested), len(self.data)
+        return f"{of} clips" if count == of else f"{count} of {of} clips tested"
 
     @property
     def complete(self) -> bool:
@@ -98,10 +110,20 @@ def scheme_clips(
         for record in clips.records
         if (why := _reason(label_of(record), classes))
     ]
+    rows = tested_rows(splits)
+    tested = None
+    if len(rows) < len(data):
+        tested = Counter(data.classes[k] for k in data.labels[rows])
     counts = [
-        _count(name, clips, label_of, name in classes, published) for name in facs.SCHEMES[scheme]
+        _count(name, clips, label_of, name in classes, published, tested)
+        for name in facs.SCHEMES[scheme]
     ]
     return SchemeClips(scheme, data, splits, counts, left_out)
+
+
+def tested_rows(splits: Sequence[protocols.Split]) -> NDArray[np.int64]:
+    """Rows that some fold tests, in order."""
+    return np.unique(np.concatenate([split.test for split in splits])).astype(np.int64)
 
 
 def _absent(data: LabelledClips, splits: Sequence[protocols.Split]) -> set[str]:
@@ -125,6 +147,7 @@ def _count(
     label_of: Callable[[ClipRecord], str | None],
     used: bool,
     published: Mapping[str, int],
+    tested: Mapping[str, int] | None,
 ) -> dict[str, object]:
     records = [r for r in clips.records if label_of(r) == name]
     emotions = Counter(str(r.emotion) for r in records)
@@ -140,5 +163,6 @@ def _count(
         ),
         "clips": len(records),
         "subjects": len({r.subject for r in records}),
+        **({} if tested is None else {"tested clips": tested.get(name, 0)}),
         "published clips": published.get(name, ""),
     }

@@ -91,10 +91,13 @@ def _scheme(made: SchemeClips, several: bool) -> str:
     words = Counter(clip.what.removeprefix("emotion ") for clip in made.left_out)
     without = ", ".join(f"{word} {n}" for word, n in sorted(words.items()))
     left = f"; {len(made.left_out)} clips are in none of them ({without})" if without else ""
-    people = len(np.unique(made.data.clips.people))
+    people = made.data.clips.people
+    if len(tested := made.tested) < used:
+        count = len(np.unique(people[tested]))
+        left += f"; the test set is {len(tested)} clips of {count} subject{'s' * (count > 1)}"
     return (
-        f"For {made.title} we map the coded emotions to {classes}: {used} clips of {people} "
-        f"subjects{left}."
+        f"For {made.title} we map the coded emotions to {classes}: {used} clips of "
+        f"{len(np.unique(people))} subjects{left}."
     )
 
 

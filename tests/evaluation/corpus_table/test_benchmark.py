@@ -111,6 +111,22 @@ def test_the_script_makes_the_table_again(
     assert (out / "again" / "3" / "table.csv").read_text() == (out / "3" / "table.csv").read_text()
 
 
+def test_a_hold_out_table_counts_what_was_tested(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    out, models = tmp_path / "out", ("models=[logistic_flow]", "schemes=[3]")
+    corpus = f"corpus={write('casme2', subjects=3)}"
+    held_out = changes(tmp_path, corpus, *models, "protocol=hold_out", "share=0.34")
+    _, text = run(resources.benchmark("casme2"), held_out)
+    (found,) = json.loads((out / "result.json").read_text())["tables"]
+    tested = len(pd.read_parquet(out / "3" / "rows.parquet"))
+    used = len(measured) - 3  # others
+    assert found["clips"] == tested < used
+    assert f"{tested} of {used} clips tested; 3 measured" in (out / "3" / "table.tex").read_text()
+    assert f"the test set is {tested} clips of 1 subject." in (out / "protocol.md").read_text()
+    assert "| clips | subjects | tested clips | published clips |" in text
+
+
 def parts_of(name: str) -> tuple[str, ...]:
     return ("casme2", "samm", "smic") if name == "composite" else (name,)
 

@@ -135,7 +135,7 @@ def test_a_class_of_one_subject_is_left_out(
     assert "## 2 of 3 classes: negative, positive" in text
     assert "| surprise (left out) | surprise 1 | 1 | 1 | 25 |" in text
     assert "a class that some fold has nobody to learn it from" in text
-    # Published scores are of three classes; five are all there.
+    # Published scores are of three classes.
     assert "MPFNet" not in (tmp_path / "out" / "3" / "leaderboard.md").read_text()
     by_scheme = json.loads((tmp_path / "out" / "result.json").read_text())["tables"]
     assert [bool(each["published"]) for each in by_scheme if each["scheme"] == "3"] == [False]
