@@ -36,6 +36,7 @@ from deft_llm.evaluation.corpus_table.material import CorpusClips
 from deft_llm.evaluation.corpus_table.words import script
 from deft_llm.evaluation.recognition.clips import Material, require_no_leak
 from deft_llm.evaluation.recognition.folds import make_splits
+from deft_llm.evaluation.replaced import replacing_results
 from deft_llm.files import write_text
 from deft_llm.metrics.figures import Figure
 from deft_llm.pace import duration
@@ -107,12 +108,13 @@ class AuBenchmark(OfCorpora):
         published = [] if simulated else [p.model_dump() for p in self.published]
         tables = AuTables(made, results, notes, published)
         protocol = _WORDS[self.protocol] + (", simulated clips" if simulated else "")
-        text = tables.write(self.output, protocol, footer)
         settings = yaml.safe_dump(self.as_run(names), sort_keys=False, allow_unicode=True)
-        write_text(self.output / "benchmark.yaml", settings)
         example = f"corpora.{next(iter(self.corpora))}=/elsewhere"
-        write_text(self.output / "reproduce.sh", script(example))
-        write_left_out(self.output / "left_out.csv", (("all", clip) for clip in left_out))
+        with replacing_results(self.output, [self.output / "leaks.md"]) as folder:
+            text = tables.write(folder, protocol, footer)
+            write_text(folder / "benchmark.yaml", settings)
+            write_text(folder / "reproduce.sh", script(example))
+            write_left_out(folder / "left_out.csv", (("all", clip) for clip in left_out))
         values = {
             f"{name}_f1": float(np.mean([r.mean() for r in runs])) for name, runs in results.items()
         }

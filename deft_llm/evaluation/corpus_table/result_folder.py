@@ -20,6 +20,7 @@ from deft_llm.evaluation.corpus_table.left_out import LeftOutClip, summary, writ
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips
 from deft_llm.evaluation.recognition.results import Result
 from deft_llm.evaluation.recognition.tables import PublishedScore, table_rows, write_tables
+from deft_llm.evaluation.replaced import replacing_results
 from deft_llm.evaluation.tables import escaped, markdown, write_table
 from deft_llm.files import replacing, write_text
 
@@ -79,11 +80,18 @@ class Findings:
 
 
 def write_result_folder(folder: Path, found: Findings) -> str:
-    """Write all files.
+    """Write all files; those of an earlier run that this one has not go.
 
     Returns:
         ``table.md``.
     """
+    audits = [folder / t.made.scheme / "leaks.md" for t in found.tables]
+    audits += [folder / t.made.scheme / "unseen" / "leaks.md" for t in found.tables if t.unseen]
+    with replacing_results(folder, audits) as new:
+        return _write(new, found)
+
+
+def _write(folder: Path, found: Findings) -> str:
     parts = [f"# {found.title}: {found.protocol}\n"]
     for table in found.tables:
         parts.append(_write_scheme(folder / table.made.scheme, table, found.baseline))

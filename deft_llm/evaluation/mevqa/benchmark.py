@@ -27,11 +27,13 @@ from deft_llm.evaluation.mevqa.prior import prior_answers
 from deft_llm.evaluation.mevqa.questions import FINE, QuestionForm, VqaQuestion, read_questions
 from deft_llm.evaluation.mevqa.report import SCORES, Answered, write_report
 from deft_llm.evaluation.mevqa.stored import StoredAnswers, answers_of_file
+from deft_llm.evaluation.replaced import replacing_results
 from deft_llm.files import write_lines, write_text
 from deft_llm.metrics.figures import Figure
 
 logger = logging.getLogger(__name__)
 UNANSWERED = "unknown"  # handed in where there is no clip to look at: an error, of no class
+QUESTIONS = "questions.jsonl"  # those that are made of a corpus
 _SHOWN = 3
 
 
@@ -126,8 +128,10 @@ class MevqaBenchmark(Benchmark):
         ]
         notes = [*asked.notes, *more]
         answered = (results, published, notes, self.simulated)
-        values, text = write_report(self.output, asked.questions, *answered)
-        self._keep_settings()
+        made = [] if self.questions else [self.output / QUESTIONS]
+        with replacing_results(self.output, made, self._read_files()) as folder:
+            values, text = write_report(folder, asked.questions, *answered)
+            self._keep_settings(folder)
         return self.with_bars(values), text + f"\nwritten to {self.output}\n"
 
     @property
@@ -135,7 +139,12 @@ class MevqaBenchmark(Benchmark):
         """Whether the simulator wrote the folder of clips."""
         return self.clips is not None and (self.clips / SIMULATED_MARK).is_file()
 
-    def _keep_settings(self) -> None:
+    def _read_files(self) -> list[Path]:
+        """The files that are given, which may be those of an earlier run."""
+        answers = [entry.answers for entry in self.entries.values()]
+        return [path for path in (self.questions, *self.train, *answers) if path is not None]
+
+    def _keep_settings(self, folder: Path) -> None:
         """Write the settings as they were, and a script that runs them again."""
         kept = self.model_dump(mode="json", exclude_none=True, exclude={"output", "workers"})
         for name in ("questions", "clips"):
@@ -143,8 +152,8 @@ class MevqaBenchmark(Benchmark):
                 kept[name] = str(Path(kept[name]).resolve())
         kept["train"] = [str(path.resolve()) for path in self.train]
         settings = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
-        write_text(self.output / "benchmark.yaml", settings)
-        write_text(self.output / "reproduce.sh", script("clips=/elsewhere"))
+        write_text(folder / "benchmark.yaml", settings)
+        write_text(folder / "reproduce.sh", script("clips=/elsewhere"))
 
     # -------------------------------------------------------------------------- questions
 
@@ -165,7 +174,7 @@ class MevqaBenchmark(Benchmark):
         make = long_questions if self.long else clip_questions
         made = make(self.corpus, self.clips)
         self.output.mkdir(parents=True, exist_ok=True)
-        write_lines(self.output / "questions.jsonl", (json.dumps(q.row) for q in made.questions))
+        write_lines(self.output / QUESTIONS, (json.dumps(q.row) for q in made.questions))
         for clip in made.clips.values():
             clip.spotter = self.spotter
         return _Asked(made.questions, made.clips)

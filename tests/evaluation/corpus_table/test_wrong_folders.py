@@ -18,6 +18,7 @@ from .conftest import WriteCorpus
 from .test_benchmark import changes
 
 SHEET = "CASME2-coding-20190701.xlsx"
+BI_WOOF = ["entries.bi_woof={recognizer: bi_woof}"]  # without inner folds
 Table = list[list[object]]
 
 
@@ -139,6 +140,21 @@ def test_a_class_of_one_subject_is_left_out(
     assert "MPFNet" not in (tmp_path / "out" / "3" / "leaderboard.md").read_text()
     by_scheme = json.loads((tmp_path / "out" / "result.json").read_text())["tables"]
     assert [bool(each["published"]) for each in by_scheme if each["scheme"] == "3"] == [False]
+
+
+def test_tables_of_an_earlier_run_go(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    """Other classes and models of the same folder of results, which would be read as one."""
+    corpus, out = write("casme2"), tmp_path / "out"
+    table(tmp_path, corpus, "schemes=[5-casme2]", "models=[logistic_flow,bi_woof]", *BI_WOOF)
+    (out / "5-casme2" / "mine.txt").write_text("")
+    table(tmp_path, corpus, "schemes=[3]")
+    assert [path.name for path in (out / "5-casme2").iterdir()] == ["mine.txt"]
+    assert (out / "3" / "leaks.md").is_file() and (
+        out / "3" / "subjects-logistic_flow.png"
+    ).is_file()
+    assert list((out / "folds" / "5-casme2").iterdir())  # a rerun goes on from these
 
 
 def test_one_subject_alone(tmp_path: Path, write: WriteCorpus, measured: list[str]) -> None:

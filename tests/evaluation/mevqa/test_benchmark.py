@@ -115,6 +115,9 @@ def test_any_model_over_an_endpoint_and_answers_of_a_file(
     handed = tmp_path / "out" / "submission-endpoint.jsonl"
     again = [*changes(tmp_path, "corpus=casme2", f"clips={corpus}"), "models=[file]"]
     figures, _ = run(resources.benchmark("mevqa"), [*again, f"entries.file.answers={handed}"])
+    # Of the run before nothing stays but what this one read.
+    left = {path.name for path in handed.parent.glob("submission-*")}
+    assert left == {"submission-endpoint.jsonl", "submission-file.jsonl"}
     first, _ = run(resources.benchmark("mevqa"), [*made, *shown, "models=[endpoint]"])
     for one, other in zip(figures, first, strict=True):
         assert one.value == other.value and one.name == other.name.replace("endpoint", "file")
