@@ -217,6 +217,23 @@ def _array(text: str, path: Path, number: int) -> Iterator[tuple[int, dict[str, 
         yield line, _object(row, path, line)
 
 
+def check_folder(option: str, folder: Path) -> None:
+    """Check that a folder can be made, before the work that fills it.
+
+    Args:
+        option: What gave the folder, for the message.
+        folder: The folder; those above it may be missing, too.
+
+    Raises:
+        UserError: If it, or one above it, is a file, or cannot be written into.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"{option} {folder}: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"{option} {folder}: {there} cannot be written into; give another folder")
+
+
 @contextmanager
 def naming_disk_errors(folder: Path) -> Iterator[None]:
     """Turn what a full, read-only or failing disk raises inside the block into one line.

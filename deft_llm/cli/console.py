@@ -74,23 +74,6 @@ def check_output(path: Path | None) -> Path | None:
     return path
 
 
-def check_folder(option: str, folder: Path) -> None:
-    """Check that a folder can be made, before the work that fills it.
-
-    Args:
-        option: What gave the folder, for the message.
-        folder: The folder; those above it may be missing, too.
-
-    Raises:
-        UserError: If it, or one above it, is a file, or cannot be written into.
-    """
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not there.is_dir():
-        raise UserError(f"{option} {folder}: {there} is a file; give a folder")
-    if not os.access(there, os.W_OK):
-        raise UserError(f"{option} {folder}: {there} cannot be written into; give another folder")
-
-
 def refuse_input(option: str, out: Path | None, inputs: Iterable[Path]) -> None:
     """Refuse an output that would take the place of a file that the command reads.
 

@@ -16,7 +16,6 @@ from deft_llm.cli.console import (
     JsonRecords,
     Progress,
     Tally,
-    check_folder,
     stoppable,
     tidy_end,
 )
@@ -26,6 +25,7 @@ from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.cli.scan_option import ScanFile, scan_given
 from deft_llm.errors import UserError
+from deft_llm.files import check_folder
 from deft_llm.resources import EMBEDDED
 
 

@@ -16,6 +16,7 @@ from pydantic import model_validator
 from deft_llm import registry, resources
 from deft_llm.config import Settings, apply_overrides, read_yaml, validate_settings
 from deft_llm.errors import UserError, did_you_mean
+from deft_llm.files import check_folder
 from deft_llm.metrics.figures import Figure
 
 # The ``benchmark`` key of a file -> its class, imported when asked for.
@@ -131,6 +132,7 @@ def run(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], str]:
     settings: type[Benchmark] = registry.resolve(BENCHMARKS, kind, f"{path}: benchmark")
     service = validate_settings(settings, apply_overrides(values, overrides), str(path))
     _require_figures(service, path)
+    check_folder("output", service.output)
     return service.measure()
 
 

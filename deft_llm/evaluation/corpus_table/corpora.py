@@ -19,7 +19,7 @@ from deft_llm.evaluation.corpus_table.material import (
     require_other_people,
     settings_for,
 )
-from deft_llm.evaluation.corpus_table.models import entry_by_name, inputs_of
+from deft_llm.evaluation.corpus_table.models import entry_by_name, inputs_of, require_trained
 from deft_llm.evaluation.corpus_table.simulated import (
     SimulatedCorpus,
     require_one_kind,
@@ -129,15 +129,19 @@ class OfCorpora(Benchmark):
     def measured(self, names: Sequence[str]) -> list[CorpusClips]:
         """The clips of all corpora, measured for some models.
 
-        All corpora are read before the first is measured, which takes long.
+        All corpora are read, and checkpoints looked for, before the first is measured, which takes
+        long.
 
         Args:
             names: The models.
 
         Raises:
             UserError: If a folder is not given, cannot be read, or holds another corpus, if
-                simulated and real corpora are mixed, or if two show the same people.
+                simulated and real corpora are mixed, if two show the same people, or if a
+                checkpoint, or the data that it learned from, is not there.
         """
+        for name in names:
+            require_trained(name, self.entries[name])
         read = [read_folder(self.reader_of(name), path) for name, path in self.folders().items()]
         require_one_kind([corpus for corpus, _ in read])
         require_other_people(read)

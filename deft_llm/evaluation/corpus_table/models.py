@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from deft_llm import registry
+from deft_llm.data.clip_lines import folder_records
+from deft_llm.deft.inference.adapted import model_path
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.result_folder import SchemeTable
 from deft_llm.evaluation.corpus_table.schemes import SchemeClips
@@ -133,6 +136,28 @@ def inputs_of(entry: ModelEntry) -> tuple[str, ...]:
     if hasattr(made, "inputs_for"):  # they depend on its options
         return tuple(made.inputs_for(entry.options))
     return tuple(made.inputs)
+
+
+def require_trained(name: str, entry: ModelEntry) -> None:
+    """Look for the checkpoint of DEFT-LLM, and the data that it learned from, of the first fold.
+
+    Args:
+        name: Name of the entry, for the message.
+        entry: The entry; one without either passes.
+
+    Raises:
+        UserError: If one is not there, or the data has a wrong line.
+    """
+    first = entry.for_fold(0)
+    option, network = first.trained or ("", "")
+    try:
+        if option == "checkpoint":
+            model_path(network)
+        if first.learned_from is not None:
+            # To the end: a wrong line would stop the model later.
+            deque(folder_records(Path(first.learned_from)), maxlen=0)
+    except UserError as error:
+        raise UserError(f"model {name}: {error}") from error
 
 
 def entry_by_name(name: str, given: Mapping[str, Any], schedule: object) -> dict[str, Any]:

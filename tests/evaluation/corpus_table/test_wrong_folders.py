@@ -157,6 +157,23 @@ def test_tables_of_an_earlier_run_go(
     assert list((out / "folds" / "5-casme2").iterdir())  # a rerun goes on from these
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("output={0}/file/sub", "output .*file/sub: .*file is a file; give a folder"),
+        ("entries.deft.options.checkpoint=nope", "model deft: checkpoint nope: no such folder"),
+        ("entries.deft.learned_from=nope", r"model deft: nope/clips\.jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said_before_clips_are_measured(
+    tmp_path: Path, write: WriteCorpus, measured: list[str], wrong: str, said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=said):
+        table(tmp_path, write("casme2"), "models=[logistic_flow,deft]", wrong.format(tmp_path))
+    assert not measured
+
+
 def test_one_subject_alone(tmp_path: Path, write: WriteCorpus, measured: list[str]) -> None:
     with pytest.raises(UserError, match="at least two subjects"):
         table(tmp_path, write("casme2", subjects=1))
