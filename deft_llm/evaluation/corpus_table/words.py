@@ -29,9 +29,16 @@ _GAP = (
 _SCRIPT = """#!/bin/sh
 # Makes these tables again, in the folder "again" beside this file; changes may follow:
 #   sh reproduce.sh {example}
+# Takes the deft-llm of the environment that is active, or another one:
+#   DEFT_LLM=.venv/bin/deft-llm sh reproduce.sh
 # Written by deft-llm {version} on Python {python} with torch {torch}.
+deft=${{DEFT_LLM:-deft-llm}}
+if ! command -v "$deft" > /dev/null; then
+  echo "reproduce.sh: $deft: not found; activate its environment, or give it: DEFT_LLM=…" >&2
+  exit 127
+fi
 here=$(cd "$(dirname "$0")" && pwd)
-exec deft-llm eval "$here/benchmark.yaml" "output=$here/again" "$@"
+exec "$deft" eval "$here/benchmark.yaml" "output=$here/again" "$@"
 """
 
 

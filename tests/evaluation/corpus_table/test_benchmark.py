@@ -103,9 +103,20 @@ def test_the_script_makes_the_table_again(
         resources.benchmark("casme2"),
         changes(tmp_path, f"corpus={corpus}", "models=[logistic_flow]", "schemes=[3]"),
     )
-    script = (out / "reproduce.sh").read_text()
-    assert subprocess.run(["sh", "-n", str(out / "reproduce.sh")], check=False).returncode == 0
-    assert 'eval "$here/benchmark.yaml" "output=$here/again"' in script
+
+    # The command line, from wherever somebody has it, and with nothing of this machine.
+    def called(**given: str) -> subprocess.CompletedProcess[str]:
+        words = ["/bin/sh", str(out / "reproduce.sh"), "workers=1"]
+        return subprocess.run(
+            words, env={"PATH": "/usr/bin:/bin", **given}, capture_output=True, text=True
+        )
+
+    found = called(DEFT_LLM="echo")
+    assert found.stdout == f"eval {out}/benchmark.yaml output={out}/again workers=1\n"
+    missing = called(DEFT_LLM="no-such-deft")
+    assert missing.returncode == 127 and missing.stderr.count("\n") == 1
+    assert "no-such-deft: not found; activate its environment, or give it" in missing.stderr
+    assert str(tmp_path) not in (out / "reproduce.sh").read_text()
     again, _ = run(out / "benchmark.yaml", [f"output={out / 'again'}", "workers=1"])
     assert [(f.name, f.value) for f in again] == [(f.name, f.value) for f in figures]
     assert (out / "again" / "3" / "table.csv").read_text() == (out / "3" / "table.csv").read_text()
