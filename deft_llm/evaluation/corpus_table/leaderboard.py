@@ -74,7 +74,10 @@ def leaderboard(folders: Sequence[Path]) -> str:
             section.published += [
                 p for n in table["published"] if (p := _published(n)) not in section.published
             ]
-            section.left_out += [f"{folder}: {line}" for line in result["left_out"]]
+            for line in (*result["left_out"], *table["left_out"]):
+                # Those of all tables stand once, though two may share classes.
+                if (said := f"{folder}: {line}") not in section.left_out:
+                    section.left_out.append(said)
     return str(
         fill_template(
             "leaderboard.html",
@@ -94,7 +97,8 @@ def _read(folder: Path) -> dict[str, Any]:
         )
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["tables"], values["title"], values["protocol"], values["simulated"]
+        values["title"], values["protocol"], values["simulated"]
+        [table["left_out"] for table in values["tables"]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); run that benchmark again") from None
     return values

@@ -112,18 +112,28 @@ def _write(folder: Path, found: Findings) -> str:
 
 
 def _footer(found: Findings) -> list[str]:
-    lines = summary(found.left_out)
+    """What every table, each of them, and the run as a whole left out."""
+    lines = _of_all_tables(found)
     for table in found.tables:
-        lines += [f"{table.made.title}: {line}" for line in summary(table.made.left_out)]
-        lines += [f"{table.made.title}: no row of {m} ({why})" for m, why in table.not_run.items()]
+        lines += [f"{table.made.title}: {line}" for line in _of_table(table)]
     lines += [f"no table of scheme {scheme}: {why}" for scheme, why in found.skipped.items()]
+    return lines or ["nothing"]
+
+
+def _of_all_tables(found: Findings) -> list[str]:
+    lines = summary(found.left_out)
     for count, what in (
         (found.mended, "mended cells of sheets"),
         (found.noted, "remarks on sheets and folders"),
     ):
         if count:
             lines.append(f"{what}: {count}, which `corpora check` lists")
-    return lines or ["nothing"]
+    return lines
+
+
+def _of_table(table: SchemeTable) -> list[str]:
+    missing = [f"no row of {model} ({why})" for model, why in table.not_run.items()]
+    return [*summary(table.made.left_out), *missing]
 
 
 def _write_scheme(folder: Path, table: SchemeTable, baseline: str) -> str:
@@ -169,8 +179,9 @@ def _result(found: Findings) -> dict[str, Any]:
                 "clips": len(table.made.tested),
                 "rows": table_rows(table.results, found.baseline, table.unseen),
                 "published": [number.model_dump() for number in table.published],
+                "left_out": _of_table(table),
             }
             for table in found.tables
         ],
-        "left_out": _footer(found),
+        "left_out": _of_all_tables(found),
     }

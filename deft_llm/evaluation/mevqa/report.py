@@ -103,7 +103,7 @@ def write_report(
     ]
     found = {
         **{"title": title, "protocol": "answers to questions", "simulated": simulated},
-        **{"made": date.today().isoformat(), "left_out": list(notes) or ["nothing"]},
+        **{"made": date.today().isoformat(), "left_out": list(notes)},
         "tables": tables,
     }
     write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
@@ -150,6 +150,7 @@ def _class_tables(
             "clips": len({q.clip for q in asked if q.kind == kind}),
             "rows": rows,
             "published": [],
+            "left_out": [],
         }
 
 

@@ -51,6 +51,18 @@ def test_the_page(folders: list[Path]) -> None:
     assert "http" not in page.replace("http-equiv", "")  # opens without a network
 
 
+def test_what_a_table_left_out_stands_with_it_alone(
+    tmp_path: Path, write: WriteCorpus, measured: list[str]
+) -> None:
+    common = [f"cache={tmp_path / 'cache'}", "workers=1", "models=[logistic_flow,svm_flow]"]
+    given = [f"corpus={write('casme2')}", f"output={tmp_path / 'out'}"]
+    run(resources.benchmark("casme2"), [*common, *given])
+    three, five = leaderboard([tmp_path / "out"]).split("</section>")[:2]
+    # svm_flow has no inner folds in either; "others" is a class of five alone.
+    assert three.count("no row of svm_flow") == five.count("no row of svm_flow") == 1
+    assert "an emotion that is no class" in three and "an emotion that is no class" not in five
+
+
 def test_wrong_folders(tmp_path: Path, folders: list[Path]) -> None:
     with pytest.raises(UserError, match="no folder"):
         leaderboard([])
