@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deft_llm import registry, resources
 from deft_llm.config import Settings, apply_overrides, validate_settings
@@ -55,6 +55,12 @@ class ExportSettings(Settings):
     cache: Path = Path("cache")
     prepare: PrepareSettings = Field(default_factory=PrepareSettings)
     workers: int = Field(default=os.cpu_count() or 1, ge=1)
+
+    @field_validator("scheme", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        # A bare 3 is a number in YAML.
+        return str(value) if isinstance(value, int) else value
 
 
 def export(form: str, changes: Sequence[str]) -> tuple[list[Path], str]:

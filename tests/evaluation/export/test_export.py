@@ -134,7 +134,7 @@ def test_clips_without_a_class_are_counted(task: Task) -> None:
 def test_a_corpus_from_its_folder(tmp_path: Path, write: Any, measured: list[str]) -> None:
     folder = write("casme2", clips=5)
     changes = [f"corpus={folder}", f"cache={tmp_path / 'cache'}", f"output={tmp_path / 'out'}"]
-    files, said = export("lmms-eval", [*changes, "show=[flow]", "workers=1"])
+    files, said = export("lmms-eval", [*changes, "scheme=3", "show=[flow]", "workers=1"])
     assert said == "8 clips in task me_casme2_3; 2 without a class or not measured"
     assert [file.name for file in files] == ["me_casme2_3.yaml", "utils.py", "me_casme2_3.jsonl"]
     docs = [json.loads(line) for line in files[2].read_text().splitlines()]
