@@ -395,7 +395,9 @@ _THREE = {
     "happiness": "positive",
     "surprise": "surprise",
 }
-
+# Corpus -> emotions that MEGC2019 gives no class of three: CASME II has too few of them, while the
+# same two are negative in SAMM.
+_UNMERGED = {"casme2": frozenset({"sadness", "fear"})}
 
 SCHEMES: dict[str, tuple[str, ...]] = {
     "3": THREE_CLASSES,
@@ -410,11 +412,12 @@ CAS(ME)3 adds "others"). The larger schemes use the emotions themselves and leav
 other emotion."""
 
 
-def to_three(emotion: str | None) -> str | None:
+def to_three(emotion: str | None, corpus: str = "") -> str | None:
     """MEGC2019's three-class scheme; None for "others" and for clips without expression.
 
     Args:
         emotion: One of ``LABELS``, or None.
+        corpus: Where it is coded; CASME II's sadness and fear have no class.
 
     Raises:
         UserError: If the emotion is unknown.
@@ -423,18 +426,25 @@ def to_three(emotion: str | None) -> str | None:
         return emotion
     if emotion is not None and emotion not in EMOTIONS:
         raise UserError(f"emotion {emotion!r}: expected one of {', '.join(EMOTIONS)}")
-    return _THREE.get(emotion) if emotion else None
+    if emotion is None or emotion in _UNMERGED.get(corpus, ()):
+        return None
+    return _THREE.get(emotion)
 
 
-def to_scheme(emotion: str | None, scheme: str) -> str | None:
+def to_scheme(emotion: str | None, scheme: str, corpus: str = "") -> str | None:
     """The class of an emotion in one of ``SCHEMES``, or None if the scheme has no such class.
+
+    Args:
+        emotion: One of ``LABELS``, or None.
+        scheme: One of ``SCHEMES``.
+        corpus: As for :func:`to_three`.
 
     Raises:
         UserError: If scheme or emotion is unknown.
     """
     if scheme not in SCHEMES:
         raise UserError(f"label scheme {scheme!r}: expected one of {', '.join(SCHEMES)}")
-    merged = to_three(emotion)
+    merged = to_three(emotion, corpus)
     # Only schemes "3" and "4" merge; "others" has no merged class and keeps its name.
     label = emotion if merged is None or not scheme.startswith(("3", "4")) else merged
     return label if label in SCHEMES[scheme] else None

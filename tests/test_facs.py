@@ -132,6 +132,14 @@ def test_label_schemes(scheme: str, kept: dict[str, str]) -> None:
     assert labels == set(facs.SCHEMES[scheme])
 
 
+def test_sadness_and_fear_of_casme2_are_in_no_merged_class() -> None:
+    for emotion in ("sadness", "fear"):
+        assert facs.to_three(emotion, "casme2") is None
+        assert facs.to_three(emotion, "samm") == "negative"
+        assert {facs.to_scheme(emotion, scheme, "casme2") for scheme in ("3", "4")} == {None}
+        assert facs.to_scheme(emotion, "7", "casme2") == emotion
+
+
 def test_what_a_scheme_leaves_out() -> None:
     assert facs.to_scheme("others", "3") is facs.to_scheme("others", "7-dfme") is None
     assert facs.to_scheme("sadness", "5-casme2") is facs.to_scheme("negative", "7") is None

@@ -30,9 +30,6 @@ _PARTS: tuple[tuple[str, type[Corpus], tuple[str, ...]], ...] = (
     ("smic", SmicHs, ("SMIC", "smic")),
     ("samm", Samm, ("SAMM", "samm")),
 )
-#: Negative emotions that the paper's rule excludes: CASME II has too few, while the same two count
-#: as negative in SAMM.
-_LEFT_OUT = {"casme2": {"sadness", "fear"}}
 
 
 class Megc2019(Corpus):
@@ -81,7 +78,7 @@ MEGC2019/
             reading = reader(self._folder(name, folders)).read(frames)
             report.extend(reading.report)
             # The rule applies with the list as well: a clip needs one of the three classes.
-            kept = [e for e in reading.entries if _belongs(name, e)]
+            kept = [e for e in reading.entries if _belongs(e)]
             if listed is not None:
                 kept = _by_list(kept, listed[name], name, report)
             if len(kept) != self.parts[name]:
@@ -130,9 +127,9 @@ def _dataset(row: SheetRow) -> str:
     return {"casmeii": "casme2", "smichs": "smic"}.get(name, name)
 
 
-def _belongs(name: str, entry: Entry) -> bool:
-    emotion = entry.annotation.emotion
-    return facs.to_three(emotion) is not None and emotion not in _LEFT_OUT.get(name, set())
+def _belongs(entry: Entry) -> bool:
+    coding = entry.annotation
+    return facs.to_three(coding.emotion, coding.dataset) is not None
 
 
 def _by_list(

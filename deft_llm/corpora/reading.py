@@ -98,7 +98,7 @@ class Reading:
     def classes(self, scheme: str) -> dict[str, int]:
         """Clips per class of a label scheme; clips without a class are not counted."""
         # SMIC and CAS(ME)2 code classes and not emotions: a finer scheme has none of them.
-        labels = Counter(facs.to_scheme(a.emotion, scheme) for a in self.annotations)
+        labels = Counter(facs.to_scheme(a.emotion, scheme, a.dataset) for a in self.annotations)
         return {name: labels[name] for name in facs.SCHEMES[scheme]}
 
     def checks(self) -> Iterator[Check]:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft_llm import facs
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.inputs import mirror_inputs
 from deft_llm.data.records import ClipRecord
@@ -128,4 +127,4 @@ def labelled(
 
 def three_class(record: ClipRecord) -> str | None:
     """The three-class label of a record, None if its emotion is not known (for ``labelled``)."""
-    return facs.to_three(record.emotion) if record.emotion_known else None
+    return record.class_of("3")

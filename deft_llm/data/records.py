@@ -99,6 +99,10 @@ class ClipRecord:
             fps=self.fps,
         )
 
+    def class_of(self, scheme: str) -> str | None:
+        """The class under a scheme (``facs.SCHEMES``), None if it has none."""
+        return facs.to_scheme(self.emotion, scheme, self.dataset) if self.emotion_known else None
+
     @property
     def aus_known(self) -> bool:
         """False for an emotion without any AU: nobody coded them, or the code is not readable."""

@@ -50,11 +50,6 @@ class Site:
         return {record.content for record in records}
 
 
-def class_of(record: ClipRecord, scheme: str) -> str | None:
-    """The class of a clip under a scheme (``facs.SCHEMES``), None if it has none."""
-    return facs.to_scheme(record.emotion, scheme) if record.emotion_known else None
-
-
 def split_site(name: str, clips: LabelledClips, share: float, seed: int) -> Site:
     """Hold out a share of a site's subjects.
 
@@ -97,7 +92,7 @@ def make_site(name: str, clips: ClipDataset, scheme: str, share: float, seed: in
     if not len(clips):
         raise UserError(f"site {name}: {clips.name} holds no clip; leave the site out, or fill it")
     try:
-        known = labelled(clips, facs.SCHEMES[scheme], partial(class_of, scheme=scheme))
+        known = labelled(clips, facs.SCHEMES[scheme], partial(ClipRecord.class_of, scheme=scheme))
     except UserError as error:
         raise UserError(f"site {name}: {error}") from error
     return split_site(name, known, share, seed)

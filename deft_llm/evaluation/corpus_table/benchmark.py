@@ -54,7 +54,6 @@ class CorpusBenchmark(OfCorpora):
 
     Attributes:
         schemes: Label schemes (``facs.SCHEMES``), a table each.
-        unmapped: Reader -> emotions that get no class when emotions are merged.
         counts: Scheme -> reader -> class -> published number of clips; those that the reader knows
             by default.
         protocol: "loso" (of all corpora together: the composite), "kfold", "hold_out", or
@@ -67,7 +66,6 @@ class CorpusBenchmark(OfCorpora):
     """
 
     schemes: list[str] = Field(min_length=1)
-    unmapped: dict[str, list[str]] = Field(default_factory=dict)
     counts: dict[str, dict[str, dict[str, int]]] = Field(default_factory=dict)
     protocol: Literal["loso", "kfold", "hold_out", "cross_dataset"] = "loso"
     folds: int = 10
@@ -154,7 +152,7 @@ class CorpusBenchmark(OfCorpora):
             counts = self._published_counts(scheme, corpora)
             try:
                 splits_of = partial(self._splits, clips)
-                each = scheme_clips(scheme, clips, self.unmapped, splits_of, counts)
+                each = scheme_clips(scheme, clips, splits_of, counts)
                 require_trainable(each.splits, each.data)
             except UserError as error:
                 if scheme not in facs.SCHEMES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,6 @@ class SchemeClips:
 def scheme_clips(
     scheme: str,
     clips: ClipDataset,
-    unmapped: Mapping[str, Sequence[str]],
     splits_of: MakeSplits,
     published: Mapping[str, int],
 ) -> SchemeClips:
@@ -76,19 +76,13 @@ def scheme_clips(
     Args:
         scheme: A key of ``facs.SCHEMES``.
         clips: Measured clips.
-        unmapped: Corpus -> emotions that get no class in the merged schemes.
         splits_of: Clips with classes -> folds.
         published: Class -> published number of clips, where known.
 
     Raises:
         UserError: If the scheme is unknown, or fewer than two classes are left.
     """
-
-    def label_of(record: ClipRecord) -> str | None:
-        if not record.emotion_known or record.emotion in unmapped.get(record.dataset, ()):
-            return None
-        return facs.to_scheme(record.emotion, scheme)
-
+    label_of = partial(ClipRecord.class_of, scheme=scheme)
     facs.to_scheme(None, scheme)  # an unknown scheme has its own message
     classes = facs.SCHEMES[scheme]
     # Leaving a class out takes its clips away, and with them perhaps the only subject, or a fold,

@@ -89,8 +89,7 @@ def _clips(
 ) -> Iterator[TaskClip]:
     names, labels = inputs_of(views), facs.SCHEMES[scheme]
     for row, record in enumerate(clips.records):
-        known = record.emotion_known and clips.found[row]
-        label = facs.to_scheme(record.emotion, scheme) if known else None
+        label = record.class_of(scheme) if clips.found[row] else None
         if label is None:
             continue
         # One at a time: the pictures of a corpus may not fit into memory.

@@ -19,13 +19,17 @@ import yaml
 
 from deft_llm import facs
 from deft_llm.answers import read_label
+from deft_llm.corpora.base import load_corpus
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.prepared import open_prepared
 from deft_llm.errors import UserError
+from deft_llm.evaluation.corpus_table.schemes import scheme_clips
 from deft_llm.evaluation.export import lmms_eval, vlmevalkit
 from deft_llm.evaluation.export.benchmark import export
 from deft_llm.evaluation.export.material import Task, make_task
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from tests.conftest import MakeRecord
+from tests.corpora.on_disk import EMOTION, save, table_of
 from tests.evaluation.corpus_table import conftest as corpora
 
 write, measured = corpora.write, corpora.measured  # fixtures
@@ -142,6 +146,24 @@ def test_a_corpus_from_its_folder(tmp_path: Path, write: Any, measured: list[str
     assert all((files[2].parent / doc["pictures"][0]).is_file() for doc in docs)
     named, _ = export("vlmevalkit", [*changes, "show=[flow]", "workers=1", "task=My task"])
     assert named[0].name == "my_task.tsv"
+
+
+def test_classes_are_those_of_the_check_and_of_the_table(
+    tmp_path: Path, write: Any, measured: list[str]
+) -> None:
+    folder, cache = write("casme2", clips=5), tmp_path / "cache"
+    sheet = table_of(folder)
+    sheet[1][EMOTION], sheet[2][EMOTION] = "sadness", "fear"
+    save(folder, sheet)
+    changes = [f"corpus={folder}", f"cache={cache}", f"output={tmp_path}", "show=[flow]"]
+    files, _ = export("lmms-eval", [*changes, "workers=1"])
+    reading = load_corpus("casme2", folder).read()
+    classes = reading.classes("3")
+    assert sum(classes.values()) < 8  # of ten, with two of "others" and two left out
+    docs = [json.loads(line) for line in files[2].read_text().splitlines()]
+    assert classes == {name: sum(d["answer"] == name for d in docs) for name in LABELS}
+    table = scheme_clips("3", open_prepared(cache / reading.listing), lambda _: [], {})
+    assert classes == {str(row["class"]): row["clips"] for row in table.counts}
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
