@@ -6,6 +6,7 @@ import base64
 import csv
 import importlib.util
 import json
+import logging
 import random
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from deft_llm.answers import read_label
 from deft_llm.corpora.base import load_corpus
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.prepared import open_prepared
+from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.schemes import scheme_clips
 from deft_llm.evaluation.export import lmms_eval, vlmevalkit
@@ -175,3 +177,31 @@ def test_wrong_settings_are_named(tmp_path: Path) -> None:
         export("vlmevalkit", ["show=[film]"])
     with pytest.raises(UserError, match="no such folder"):
         export("vlmevalkit", [f"corpus={tmp_path / 'x'}"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["corpus=x", "simulated=4"], "simulated is for simulated clips, and corpus is given"),
+        (["reader=samm"], "reader is for a corpus, and no corpus is given; add corpus="),
+        (["prepare.flow=dis"], "prepare is for a corpus, and no corpus is given"),
+        (["corpus=x", "reader=smic_hs", "scheme=5-casme2"], "SMIC-HS does not code .* one of 3$"),
+        (["scheme=6"], "label scheme '6': expected one of 3, 4"),
+    ],
+)
+def test_what_would_change_nothing_or_fit_nothing_is_refused(changes: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        export("lmms-eval", changes)
+
+
+def test_simulating_is_said_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(*_: object) -> ClipDataset:
+        raise UserError("here it would render")
+
+    monkeypatch.setattr(ClipSource, "open", stop)
+    caplog.set_level(logging.INFO)
+    with pytest.raises(UserError, match="render"):
+        export("lmms-eval", [f"cache={tmp_path}"])
+    assert "no corpus is given: 600 clips are simulated" in caplog.text
