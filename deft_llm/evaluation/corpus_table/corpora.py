@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from deft_llm.data.prepared import PrepareSettings
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.corpus_table.material import (
     CorpusClips,
@@ -97,9 +97,13 @@ class OfCorpora(Benchmark):
         Raises:
             UserError: If one is unknown.
         """
+        # A recognizer that is named as a model has an entry by its name; a baseline needs one.
+        named = list(dict.fromkeys((*self.entries, *RECOGNIZERS)))
         for name in (*self.models, *more):
             if name not in self.entries:
-                raise UserError(f"model {name!r}; expected some of {', '.join(self.entries)}")
+                known = named if name in self.models else list(self.entries)
+                hint = did_you_mean(name, known)
+                raise UserError(f"model {name!r}; expected some of {', '.join(known)}{hint}")
         # By name only: vision-language models, which may have to be downloaded, and checkpoints of
         # one's own.
         ready = [n for n, e in self.entries.items() if e.recognizer != "vlm" and not e.learned_from]

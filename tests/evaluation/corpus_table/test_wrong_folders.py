@@ -195,6 +195,20 @@ def test_a_model_that_does_not_fit_is_left_out(
         table(tmp_path, corpus, "schemes=[6]")
 
 
+@pytest.mark.parametrize(
+    ("name", "near"), [("logisticflow", "logistic_flow"), ("mpfnet_stagd", "mpfnet_staged")]
+)
+def test_a_misspelt_model_is_answered_with_the_nearest(
+    tmp_path: Path, name: str, near: str
+) -> None:
+    """Recognizers without an entry in the file can be named too, and so are listed."""
+    listed = f"model '{name}'; expected .* mpfnet, .* psyau_joint, .*did you mean '{near}'"
+    with pytest.raises(UserError, match=listed):
+        table(tmp_path, tmp_path, f"models=[{name}]")
+    with pytest.raises(UserError, match=r"model 'prior_flow'; expected(?!.* prior_flow)"):
+        table(tmp_path, tmp_path, "baseline=prior_flow")
+
+
 def test_the_same_person_in_two_corpora_is_a_leak(
     tmp_path: Path, write: WriteCorpus, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
