@@ -23,7 +23,7 @@ from deft_llm.corpora.frames import FrameFolder, locate_interval, open_folder
 from deft_llm.corpora.people import canonical, is_date
 from deft_llm.corpora.reading import Entry, Identity, PublishedCounts, Reading
 from deft_llm.corpora.report import Report
-from deft_llm.corpora.sheets import Sheet, SheetRow, read_sheet, unread_worksheets
+from deft_llm.corpora.sheets import OPTIONAL, Sheet, SheetRow, read_sheet, unread_worksheets
 from deft_llm.corpora.tree import FrameTree, walk
 from deft_llm.errors import UserError
 from deft_llm.registry import resolve
@@ -212,6 +212,10 @@ class Corpus(DatasetFolder, ABC):
         if others := unread_worksheets(path, self.sheet):
             what = f"worksheets with the same columns: {', '.join(others)}"
             report.add(path.name, None, what, "not read; put all rows into one", "noted")
+        for name in [n for n in OPTIONAL if n in self.sheet.columns]:
+            if rows and name not in rows[0].values:
+                what = f"no column {self.sheet.columns[name][0]!r}"
+                report.add(path.name, None, what, OPTIONAL[name], "noted")
         coded, unknown = CodedSheet(path), list[str]()
         named: dict[str, CodedClip] = {}  # clip in canonical spelling -> its first row
         for row in rows:

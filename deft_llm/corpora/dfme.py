@@ -38,8 +38,7 @@ DFME/
             "emotion": ("Emotion", "emotion_type"),
             "aus": ("Action Units", "AUs", "AU"),
         },
-        # The AU column is optional; the name of the sheet ("with_AU") suggests others without it.
-        frozenset({"subject", "clip", "onset", "apex", "offset", "emotion"}),
+        # The name of the sheet ("with_AU") suggests others without the AU column.
     )
     trees = ("DFME_train",)
     emotions = {

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from deft_llm.corpora.cells import SUFFIXES, Cells, Table, as_text, tables
-from deft_llm.corpora.headers import Header, find_header
+from deft_llm.corpora.headers import Header, accepted_headers, find_header, nearest_header
 from deft_llm.corpora.people import is_date
 from deft_llm.errors import UserError
 
 FRAME_FIELDS = ("onset", "apex", "offset")
+#: Field whose column may be missing -> what is taken of each row then, as if its cell were empty.
+OPTIONAL: Mapping[str, str] = {
+    "apex": "each apex is the middle of onset and offset",
+    "aus": "no clip has action units",
+}
 #: Cell values that mean "frame not coded".
 NOT_CODED = frozenset({"", "/", "-", "-1", "nan", "none", "?"})
 # A text cell may hold "12.0" or "12,0", left over from a spreadsheet's decimal number; "1,000" is
@@ -45,19 +49,17 @@ class Sheet:
     Attributes:
         patterns: File names without suffix (globs), searched for in the corpus folder.
         columns: Field -> possible headers. Without a header row, fields are in column order.
-        required: Fields whose column must exist; all by default.
         header: False for a sheet without a header row.
     """
 
     patterns: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
-    required: frozenset[str] = field(default=frozenset())
     header: bool = True
 
     @property
     def needed(self) -> frozenset[str]:
         """Fields whose column must exist."""
-        return self.required or frozenset(self.columns)
+        return frozenset(self.columns) - OPTIONAL.keys()
 
     def is_name(self, path: Path) -> bool:
         """Whether a file can be this sheet; case, blanks and underscores do not matter."""
@@ -72,7 +74,8 @@ class SheetRow:
 
     Attributes:
         number: Row number in the spreadsheet, from 1.
-        values: Field -> cell as stripped text; "" for an empty cell.
+        values: Field -> cell as stripped text; "" for an empty cell. A field without a column is
+            not there.
     """
 
     number: int
@@ -99,6 +102,7 @@ def read_sheet(path: Path, sheet: Sheet) -> list[SheetRow]:
         if sheet.header:
             raise _missing_column(path, table, header, sheet)
         table, header = _by_position(path, [table for table, _ in found], sheet)
+    _refuse_misspelt(path, table, header, sheet)
     rows = [
         SheetRow(number, {name: as_text(_cell(line, k)) for name, k in header.columns.items()})
         for number, line in enumerate(table.cells[header.rows :], header.rows + 1)
@@ -185,15 +189,32 @@ def _name_key(name: str) -> str:
     return re.sub(r"[\s_^-]+", "", name).casefold()
 
 
+def _refuse_misspelt(path: Path, table: Table, header: Header, sheet: Sheet) -> None:
+    """Refuse a sheet whose apexes or AUs seem to stand below a header that is not known.
+
+    They would be left out of every row, though they are coded.
+    """
+    for name in [n for n in sheet.columns if n not in header.columns]:
+        if near := nearest_header(table.cells, header, sheet.columns, name):
+            raise UserError(
+                f"{path}: no column {sheet.columns[name][0]!r}; the nearest header is {near!r}: "
+                "rename it, or remove it if it is something else"
+            )
+
+
 def _missing_column(path: Path, table: Table, header: Header, sheet: Sheet) -> UserError:
     name = next(n for n in sheet.columns if n in sheet.needed - header.columns.keys())
-    wanted = sheet.columns[name][0]
-    headers = [as_text(c) for c in (table.cells[header.rows - 1] if header.rows else [])]
-    near = get_close_matches(wanted, [h for h in headers if h], n=1)
-    hint = f"; the nearest header is {near[0]!r}" if near else ""
+    wanted, *others = accepted_headers(sheet.columns, name)
+    also = f" (nor {', '.join(others)})" if others else ""
+    near = nearest_header(table.cells, header, sheet.columns, name)
+    hint = f"; the nearest header is {near!r}: rename it" if near else ""
+    # Without a known header the first row may be one, in words of somebody's own.
+    line = table.cells[max(header.rows, 1) - 1] if table.cells else []
+    found = ", ".join(repr(text) for cell in line if (text := as_text(cell)))
     return UserError(
-        f"{path}: no column {wanted!r}; expected the headers "
-        f"{', '.join(headers[0] for headers in sheet.columns.values())}{hint}"
+        f"{path}: no column {wanted!r}{also}; expected the headers "
+        f"{', '.join(headers[0] for headers in sheet.columns.values())}; "
+        f"found {found or 'none'}{hint}"
     )
 
 

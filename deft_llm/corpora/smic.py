@@ -37,7 +37,6 @@ def _sheet(kind: str) -> Sheet:
             "apex": ("ApexF", "apex_frame"),
             "offset": ("OffsetF", "offset_frame"),
         },
-        frozenset({"subject", "clip", "onset", "offset"}),
     )
 
 

@@ -218,10 +218,32 @@ def other_name(root: Path) -> None:
     (root / SHEET).rename(root / "Annotation" / "casme2_coding 20190701.XLSX")
 
 
+def other_word_for_people(root: Path) -> None:
+    head, *rows = table_of(root)
+    head[SUBJECT] = "Participant No."
+    save(root, [head, *rows])
+
+
+def test_columns_of_apexes_and_units_may_be_missing(
+    casme2: tuple[Path, tuple[Written, ...]],
+) -> None:
+    """They are read as columns of empty cells, and the report says so once."""
+    root, written = casme2
+    save(root, [[c for k, c in enumerate(x) if k not in (APEX, AUS)] for x in table_of(root)])
+    reading = load_corpus("casme2", root).read(frames=False)
+    assert len(reading.entries) == len(written)
+    for coding in reading.annotations:
+        i = coding.interval
+        assert i is not None and i.apex == (i.onset + i.offset) // 2 and coding.aus == ()
+    noted = [note.what for note in reading.report if note.action == "noted"]
+    assert noted == ["no column 'ApexFrame'", "no column 'Action Units'"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
         *(other_worksheet, shifted, spelled, two_rows_of_headers, in_chinese, adjectives, merged),
+        other_word_for_people,
         *(spelled_people, units, files, floats, commas_in_decimals, with_a_title, notes_in_gbk),
         *(
             old_line_ends,

@@ -126,6 +126,13 @@ def test_a_missing_column_is_named(casme2: tuple[Path, tuple[Written, ...]], edi
     edit(root / SHEET, 1, APEX, "Apex_Frames")
     with pytest.raises(UserError, match=r"no column 'ApexFrame'.*nearest header is 'Apex_Frames'"):
         load_corpus("casme2", root).read()
+    edit(root / SHEET, 1, CLIP, "Recording")
+    with pytest.raises(UserError, match="no column 'Filename'") as caught:
+        load_corpus("casme2", root).read()
+    said = str(caught.value)
+    assert "(nor File, Clip, Clip Name" in said and "found 'Subject', 'Recording', " in said
+    # No header is proposed that another field has already.
+    assert "nearest" not in said
 
 
 def test_a_damaged_sheet_is_named(casme2: tuple[Path, tuple[Written, ...]]) -> None:
