@@ -9,13 +9,16 @@ from deft_llm.corpora.reading import Reading
 from deft_llm.errors import UserError
 
 
-def read_named(name: str, folder: Path, frames: bool = True) -> Reading:
-    """Read a corpus folder whose name was given as ``--name``.
+def read_named(
+    name: str, folder: Path, frames: bool = True, advice: str = "take --name "
+) -> Reading:
+    """Read the folder of a corpus that the user named.
 
     Args:
         name: A key of ``CORPORA``.
         folder: The folder.
         frames: See ``Corpus.read``.
+        advice: See :func:`other_corpus`.
 
     Raises:
         UserError: As for ``Corpus.read``; says so if the folder holds another corpus.
@@ -24,7 +27,7 @@ def read_named(name: str, folder: Path, frames: bool = True) -> Reading:
     try:
         return corpus.read(frames)
     except UserError as error:
-        if said := other_corpus(corpus, "take --name"):
+        if said := other_corpus(corpus, advice):
             raise UserError(said) from error
         raise
 
@@ -34,7 +37,7 @@ def other_corpus(corpus: Corpus, advice: str) -> str:
 
     Args:
         corpus: The expected one.
-        advice: What else to do, before the other's name.
+        advice: What else to do, up to the other's name: an option such as "take --name ".
     """
     if _sheet_of(corpus) is not None:
         return ""
@@ -43,7 +46,7 @@ def other_corpus(corpus: Corpus, advice: str) -> str:
         if (sheet := _sheet_of(other)) is not None:
             return (
                 f"{corpus.root}: expected {corpus.title}, found {other.title} ({sheet.name}); give "
-                f"the folder of {corpus.title}, or {advice} {name}"
+                f"the folder of {corpus.title}, or {advice}{name}"
             )
     return ""
 

@@ -59,7 +59,7 @@ def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
     try:
         reading = corpus.read()
     except UserError as error:
-        if said := other_corpus(corpus, "take the benchmark of"):
+        if said := other_corpus(corpus, "take the benchmark of "):
             raise UserError(said) from error
         raise
     subjects = len({a.subject for a in reading.annotations})

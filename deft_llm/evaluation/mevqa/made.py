@@ -53,7 +53,7 @@ def clip_questions(reader: str, folder: Path) -> MadeQuestions:
     Raises:
         UserError: If it cannot be read, or no clip has a class or an action unit.
     """
-    reading = read_named(reader, folder)
+    reading = read_named(reader, folder, advice="take corpus=")
     made = MadeQuestions()
     common = _common_aus(reading.annotations)
     for entry in reading.entries:

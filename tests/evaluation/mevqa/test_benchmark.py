@@ -134,6 +134,8 @@ def test_what_is_missing_is_said_before_anything_runs(tmp_path: Path, corpus: Pa
     (empty := tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no sheet CASME2-coding"):
         run(mevqa, changes(tmp_path, "corpus=casme2", f"clips={empty}"))
+    with pytest.raises(UserError, match=r"found CASME II .*, or take corpus=casme2$"):
+        run(mevqa, changes(tmp_path, "corpus=casme3", f"clips={corpus}"))
 
 
 def question(clip: str, **row: str) -> VqaQuestion:
