@@ -77,10 +77,11 @@ def build(
 ) -> None:
     """Build instruction data from licensed corpora, simulated clips, or both.
 
-    After an interruption, run it again to resume. On several machines, give each a share of the
-    measuring (--shard 2/8), copy the features-* files into one folder and run it there once more,
-    without --shard: conversations are written when all parts exist. The same seed gives the same
-    bytes for any number of workers or shards.
+    After an interruption, run it again to resume; a corpus that was prepared again with other
+    codings, frames or clips is built again. On several machines, give each a share of the measuring
+    (--shard 2/8), copy the features-* files into one folder and run it there once more, without
+    --shard: conversations are written when all parts exist. The same seed gives the same bytes for
+    any number of workers or shards.
     """
     from deft_llm.config import validate_settings
     from deft_llm.data.clip_shards import Share

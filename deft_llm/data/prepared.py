@@ -355,7 +355,8 @@ def open_prepared(listing: Path) -> ClipDataset:
         clip = f"{coding.dataset}/{coding.clip}"
         subject = f"{people_of(coding.dataset)}/{coding.subject}"
         content = row.get("content", "")  # a listing of an earlier version has none
-        records.append(replace(record, clip=clip, subject=subject, content=content))
+        named = {"clip": clip, "subject": subject, "content": content, "shard": path.name}
+        records.append(replace(record, **named))
         places.append(ClipPlace(ClipFile(path, "prepare again"), 0))
     return ClipDataset(records, places, name=listing.stem)
 

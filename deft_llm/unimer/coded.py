@@ -18,6 +18,7 @@ from deft_llm.unimer.judging import judged
 
 #: Features that come from the pixels alone and suffice to recognize the frames.
 HASHED = ("onset", "texture")
+_HASH = 12  # hexadecimal digits in the name of a part
 
 
 def content_hash(features: Features) -> str:
@@ -55,11 +56,17 @@ def _read(corpus: ClipDataset, row: int) -> MeasuredClip:
 
 
 def measure_corpus(corpus: ClipDataset, name: str, folder: Path, shard: Share = ALL) -> list[str]:
-    """Write the parts of a prepared corpus; see ``clip_shards.write_shards``."""
+    """Write the parts of a prepared corpus; see ``clip_shards.write_shards``.
+
+    Their names hold ``name`` and a hash of the clips' codings and measurements: a corpus that was
+    prepared again with others gets parts of its own, as do two corpora of one name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
 
     def measured(rows: Iterable[int]) -> Iterator[MeasuredClip]:
         # No processes: features are measured already, and judging them is fast.
         return (_read(corpus, row) for row in rows)
 
-    return write_shards(f"features-{name}", range(len(corpus)), measured, folder, shard)
+    # Measurements are known by their files, whose names are hashes of what they depend on.
+    of = digest(*(record.to_json() for record in corpus.records))[:_HASH]
+    return write_shards(f"features-{name}-{of}", range(len(corpus)), measured, folder, shard)

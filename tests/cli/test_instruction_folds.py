@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_folds_of_data_are_those_of_the_table(
     leaked = run(*table, "entries.deft_tuned.learned_from=test{fold}", "output=leaked")
     assert leaked.status == 2 and "Traceback" not in leaked.err
     assert "instruction data and test set share subject" in leaked.err
+
+
+def test_data_follow_the_corpus_when_it_is_prepared_again(
+    run: Run, here: Path, corpus: Path
+) -> None:
+    build = ("instructions", "build", "data", "--corpora", LISTING, "--variants", "1")
+    assert "about 15 clips of 3 subjects" in run(*build).out
+    shutil.rmtree(corpus / "CASME2_RAW_selected" / "sub03")
+    assert run("corpora", "prepare", "corpus", "--name", "casme2", "--workers", "1").status == 0
+    assert "about 10 clips of 2 subjects" in run(*build).out
+    assert len(subjects(here / "data")) == 2
+    assert run("instructions", "validate", "data").status == 0
 
 
 def test_wrong_folds_are_said(run: Run, corpus: Path) -> None:

@@ -225,6 +225,41 @@ def test_a_prepared_corpus_becomes_records(
     assert "damaged" in found.left_out[0][1] and "joy" in found.left_out[1][1]
 
 
+def test_a_corpus_that_was_prepared_again_gets_other_parts(
+    tmp_path: Path, make_features: MakeFeatures
+) -> None:
+    listing = prepared(tmp_path, make_features(0))
+    first, before = measure_corpus(open_prepared(listing), "casme2", tmp_path), listing.read_text()
+    save_file(make_features(1), tmp_path / "key-d.safetensors")
+    # Another label, another measurement, and a clip less.
+    for after in (
+        before.replace("happiness", "surprise"),
+        before.replace('"key-a"', '"key-d"'),
+        before[: before.rindex('{"annotation"')],
+    ):
+        listing.write_text(after)
+        assert measure_corpus(open_prepared(listing), "casme2", tmp_path) != first
+    # What the cache had, and how a clip failed, is not in the data.
+    listing.write_text(before.replace('"problem": ""', '"problem": "", "cached": true'))
+    assert measure_corpus(open_prepared(listing), "casme2", tmp_path) == first
+
+
+def test_two_caches_may_have_listings_of_one_name(
+    tmp_path: Path, make_features: MakeFeatures, templates: Templates
+) -> None:
+    listings = []
+    for cache in ("one", "two"):
+        (tmp_path / cache).mkdir()
+        listings.append(prepared(tmp_path / cache, make_features(0)))
+    listings[1].write_text(listings[1].read_text().replace('"clip": "', '"clip": "of_another_'))
+    parts = [
+        p for each in map(open_prepared, listings) for p in measure_corpus(each, "c", tmp_path)
+    ]
+    assemble(tmp_path, parts, SETTINGS, templates)
+    clips = [record.clip for record in ClipDataset.open(tmp_path).records]
+    assert clips == ["casme2/a", "casme2/of_another_a"]
+
+
 def test_a_corpus_given_twice_is_named(
     tmp_path: Path, make_features: MakeFeatures, templates: Templates
 ) -> None:
