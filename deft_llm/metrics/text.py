@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -34,13 +35,20 @@ def _lower(texts: Sequence[str]) -> list[str]:
 def bleu(predicted: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU-4 of N texts against one reference each, 0..1.
 
+    NaN if no reference has four tokens: BLEU-4 is the geometric mean of the precisions of 1- to
+    4-grams, and where there is no 4-gram to match, even the reference itself gets 0.
+
     Raises:
         UserError: If sacrebleu is not installed.
         ValueError: If the lengths differ or nothing is given.
     """
     _check(predicted, references)
+    scorer = _module("sacrebleu", "sacrebleu").BLEU()
+    wanted = _lower(references)
+    if all(len(scorer.tokenizer(text).split()) < scorer.max_ngram_order for text in wanted):
+        return math.nan
     # The references of all texts are one list in a list: sacrebleu takes several a text.
-    score = _module("sacrebleu", "sacrebleu").corpus_bleu(_lower(predicted), [_lower(references)])
+    score = scorer.corpus_score(_lower(predicted), [wanted])
     # sacrebleu gives per cent.
     return float(score.score) / 100.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ def _dataset(
         cells: dict[str, Any] = {"model": result.name}
         for name in SCORES:
             if name in scores:
-                cells[name] = scores[name]
+                # BLEU of short answers alone is not defined.
+                cells[name] = "-" if math.isnan(scores[name]) else scores[name]
             if name in ends:
                 cells[f"{name} 95 %"] = f"{ends[name].low:.3f} to {ends[name].high:.3f}"
         cells["coarse UF1 over prior"] = _gain(asked, result, prior)

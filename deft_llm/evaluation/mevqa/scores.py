@@ -75,8 +75,9 @@ def vqa_scores(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> 
         What the questions allow of ``coarse_uf1``, ``coarse_uar``, ``fine_uf1``, ``fine_uar``,
         ``yes_no_accuracy``, ``side_accuracy``, ``au_f1`` (of the named AUs, pooled),
         ``micro_or_macro_uf1`` and ``_uar``, ``count_micro_mae`` and ``_rmse``, the same of
-        ``count_macro``, ``bleu`` and ``rouge1`` over all answers, the same of descriptions alone,
-        and ``unread``: the share of answers to closed questions that name nothing, or too much.
+        ``count_macro``, ``bleu`` (NaN without a reference of four words) and ``rouge1`` over all
+        answers, the same of descriptions alone, and ``unread``: the share of answers to closed
+        questions that name nothing, or too much.
 
     Raises:
         UserError: If answers are missing, questions come from several datasets, or the text scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections import defaultdict
@@ -201,7 +202,10 @@ def test_text_scores() -> None:
     same = ["The action unit present is: dimpler, in this clip."]
     assert text.bleu(same, same) == pytest.approx(1.0)
     assert text.rouge1(same, same) == pytest.approx(1.0)
-    assert text.bleu(["a"], ["b"]) < 0.2
+    assert text.bleu(["a b c e"], ["f g h i"]) < 0.2
+    # One reference with a 4-gram is enough; a comma is a token.
+    assert text.bleu(["positive", "a, b c"], ["positive", "a, b c"]) == pytest.approx(1.0)
+    assert math.isnan(text.bleu(["positive", "a b c d"], ["positive", "a b c"]))
     # Two of three words shared: precision = recall = 2/3.
     assert text.rouge1(["brow lowerer puller"], ["Brow lowerer dimpler"]) == pytest.approx(2 / 3)
 
