@@ -197,9 +197,9 @@ class MevqaBenchmark(Benchmark):
         """Model -> its answers to all questions, and what to say of those that are missing."""
         entries = {name: self.entries[name] for name in self.models}
         looking = {name: entry for name, entry in entries.items() if entry.looks}
-        place = f"{self.clips and self.clips.resolve()} {self.spotter}"
+        hashes = {key: clip.digest() for key, clip in asked.clips.items()} if looking else {}
         kept = {
-            name: StoredAnswers(self.output / "answers", name, entry, asked.questions, place)
+            name: StoredAnswers(self.output / "answers", name, entry, asked.questions, hashes)
             for name, entry in looking.items()
         }
         looked = Looking(looking, asked.questions, asked.clips, kept)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from deft_llm.data.raw_frames import RAW_SIDE
 from deft_llm.errors import UserError
 from deft_llm.evaluation.mevqa.questions import LONG, VqaQuestion
 from deft_llm.evaluation.vlm.views import FRAMES_SHOWN
+from deft_llm.files import digest, file_digest, sampled_digest
+from deft_llm.media.frames import list_frames
 from deft_llm.media.landmarks import usual_finder
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.suffixes import VIDEO_SUFFIXES
@@ -85,6 +88,21 @@ class SeenClip:
         steps = search_video(self.source, self._options, load_finder(self.spotter, macro=True))
         found = [each for step in steps if step.seen is not None for each in step.seen.spotted]
         return tuple(join_macros(sorted(found, key=lambda each: each.seconds), WINDOW))
+
+    def digest(self) -> str:
+        """A hash of its frames and coding, and of the spotter; "" if it cannot be read."""
+        interval = None if self.interval is None else asdict(self.interval)
+        facts = [json.dumps([interval, self.fps, self.spotter])]
+        try:
+            if not self.source.is_dir():
+                return digest(*facts, sampled_digest(self.source))
+            # By their bytes: frames of two clips may have the same names.
+            read = list_frames(self.source)
+            times = [json.dumps(read.places)] if read.missing else []
+            return digest(*facts, *map(file_digest, read.frames), *times)
+        except (OSError, UserError):
+            # Why is said when somebody looks at it.
+            return ""
 
     @property
     def _options(self) -> ReadOptions:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deft_llm.errors import UserError
+from deft_llm.evaluation.mevqa.clips import ClipKey, clip_of
 from deft_llm.evaluation.mevqa.models import VqaEntry
 from deft_llm.evaluation.mevqa.questions import VqaQuestion
 from deft_llm.files import digest, file_digest, numbered_lines, read_lines, write_lines
@@ -16,14 +17,15 @@ from deft_llm.resources import checkpoint
 class StoredAnswers:
     """The answers of one model, kept after every clip.
 
-    The file's name holds a hash of what they depend on: the model, the questions and the clips.
+    The file's name holds a hash of the model and the questions, and each line one of the clip: when
+    frames or coding of a clip change, its answers are not used again.
 
     Args:
         folder: Where answers are kept.
         name: Name of the model.
         entry: The model.
         questions: The questions.
-        clips: Where the clips lie, in words.
+        clips: Clip -> a hash of its frames and coding.
     """
 
     def __init__(
@@ -32,15 +34,21 @@ class StoredAnswers:
         name: str,
         entry: VqaEntry,
         questions: Sequence[VqaQuestion],
-        clips: str,
+        clips: Mapping[ClipKey, str],
     ) -> None:
         asked = [(q.name, q.clip, q.question) for q in questions]
-        facts = [entry.model_dump_json(exclude={"note"}), clips, asked, *_weights(entry)]
+        facts = [entry.model_dump_json(exclude={"note"}), asked, *_weights(entry)]
         self._path = folder / f"{name}-{digest(json.dumps(facts))[:12]}.jsonl"
+        self._clips = {q.name: clips.get(clip_of(q), "") for q in questions}
         self._known: dict[str, str] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if self._path.is_file():
-            self._known = {row["name"]: row["answer"] for row in read_lines(self._path)}
+            rows = read_lines(self._path)
+            self._known = {
+                row["name"]: row["answer"]
+                for row in rows
+                if row["clip"] == self._clips[row["name"]]
+            }
 
     def __contains__(self, question: str) -> bool:
         return question in self._known
@@ -48,8 +56,8 @@ class StoredAnswers:
     def add(self, answers: Mapping[str, str]) -> None:
         """Keep the answers about one clip."""
         self._known |= answers
-        lines = (json.dumps({"name": n, "answer": a}) for n, a in self._known.items())
-        write_lines(self._path, lines)
+        rows = ({"name": n, "clip": self._clips[n], "answer": a} for n, a in self._known.items())
+        write_lines(self._path, map(json.dumps, rows))
 
     @property
     def answers(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from openpyxl import load_workbook
 
 from deft_llm import resources
 from deft_llm.clip import Expression, Interval
@@ -91,12 +93,54 @@ def test_questions_of_a_corpus_and_of_the_file_made_of_them(
     page = leaderboard([out])
     assert "ME-VQA, casme2, coarse questions: negative, positive, surprise" in page
 
-    # The file and the folder give the same answers; what is answered is not asked again.
+    # What is answered is not asked again.
     seen.clear()
+    again, _ = run(resources.benchmark("mevqa"), [*made, own])
+    assert {f.name: f.value for f in again} == values
+    assert seen == ["EP03_03f"] * 3  # tried again: the clip may have been mended
+
+    # The file asks the same, of clips whose interval is not coded.
     file = changes(tmp_path, f"questions={out / 'questions.jsonl'}", f"clips={corpus}", own)
     again, _ = run(resources.benchmark("mevqa"), [*file, "models=[prior,deft]"])
     assert {f.name: f.value for f in again} == values
-    assert seen == ["EP03_03f"] * 3  # tried again: the clip may have been mended
+    assert len(seen) == 3 + 9
+
+
+def test_clips_with_other_frames_or_codings_are_asked_again(
+    tmp_path: Path, corpus: Path, seen: list[str], server: Server
+) -> None:
+    server.reply = lambda asked: (200, said("positive"))
+    endpoint = f"entries.endpoint.vlm={{model: m, endpoint: '{server.url}'}}"
+    made = changes(tmp_path, "corpus=casme2", f"clips={corpus}", endpoint, "models=[endpoint]")
+
+    def looked_at() -> list[str]:
+        seen.clear()
+        run(resources.benchmark("mevqa"), [*made, "entries.endpoint.show=[regions]"])
+        return sorted(name for name in seen if name != "EP03_03f")
+
+    assert len(looked_at()) == 6 and looked_at() == []
+    one, other = (corpus / "CASME2_RAW_selected" / "sub01" / n for n in ("EP01_01f", "EP02_02f"))
+    one.rename(corpus / "x")
+    other.rename(one)
+    (corpus / "x").rename(other)
+    assert looked_at() == [one.name, other.name]
+    sheet = next(corpus.glob("CASME2-coding*.xlsx"))
+    book = load_workbook(sheet)
+    rows = book.worksheets[0]
+    apex = rows.cell(2, 1 + [cell.value for cell in rows[1]].index("ApexFrame"))
+    apex.value -= 1
+    book.save(sheet)
+    assert looked_at() == [one.name]
+
+
+def test_bleu_of_one_word_answers_is_not_defined(tmp_path: Path) -> None:
+    """SMIC has classes alone, and BLEU takes sequences of four words."""
+    write_corpus("smic_hs", tmp_path / "SMIC", subjects=3, clips=2, renderer=tiny)
+    made = changes(tmp_path, "corpus=smic_hs", f"clips={tmp_path / 'SMIC'}", "models=[prior]")
+    figures, _ = run(resources.benchmark("mevqa"), made)
+    values = {figure.name: figure.value for figure in figures}
+    assert math.isnan(values["prior_smic_bleu"]) and not math.isnan(values["prior_smic_rouge1"])
+    assert pd.read_csv(tmp_path / "out" / "smic.csv")["bleu"].tolist() == ["-"]
 
 
 def test_any_model_over_an_endpoint_and_answers_of_a_file(
