@@ -34,7 +34,7 @@ def not_returned(returned: float, shown: Interval, aligned: AlignedClip) -> str:
     left = int(np.flatnonzero(aligned.present)[-1])
     if aligned.timestamps[left] - aligned.timestamps[shown.apex] >= WINDOW:
         until = "within half a second"
-    elif aligned.goes_on or left < len(aligned) - 1:
+    elif aligned.goes_on or left < len(aligned.present) - 1:
         # Another movement follows, the face is lost, or the shot ends.
         until = "by its offset"
     else:

@@ -81,6 +81,7 @@ def make_clip(face: FloatArray, landmarks: FloatArray) -> Callable[..., Any]:
             transforms=np.repeat(np.eye(2, 3)[None], len(frames), axis=0),
             timestamps=np.arange(len(frames)) / fps,
             left_out="without a face",
+            goes_on=False,
             remarks=(),
         )
 
