@@ -126,7 +126,7 @@ def test_the_missing_fall_is_the_rise_backwards_or_nothing(
     [
         (5, {}, "5 classes"),
         (3, {"offset_phase": "up"}, "offset_phase 'up'"),
-        (3, {"checkpoint": "x"}, "config"),
+        (3, {"checkpoint": "x"}, "checkpoint x: no such folder"),
     ],
 )
 def test_wrong_options_are_named(

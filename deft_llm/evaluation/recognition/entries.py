@@ -81,7 +81,9 @@ class ModelEntry(Settings):
         return "; ".join(filter(None, (self.note, origin)))
 
     def _defaults(self) -> dict[str, str]:
-        """The recognizer's options that are texts by default."""
+        """The recognizer's options that are texts by default; the ceiling is none of them."""
+        if self.recognizer not in RECOGNIZERS:
+            return {}
         made = registry.resolve(RECOGNIZERS, self.recognizer, "recognizer")
         parameters = inspect.signature(made).parameters.values()
         return {p.name: p.default for p in parameters if isinstance(p.default, str)}

@@ -22,6 +22,7 @@ from deft_llm import facs
 from deft_llm.answers import read_label
 from deft_llm.corpora.base import load_corpus
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
+from deft_llm.data.labelled import LabelledClips
 from deft_llm.data.prepared import open_prepared
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
@@ -30,6 +31,7 @@ from deft_llm.evaluation.export import lmms_eval, vlmevalkit
 from deft_llm.evaluation.export.benchmark import export
 from deft_llm.evaluation.export.material import Task, make_task
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
+from deft_llm.protocols import Split
 from tests.conftest import MakeRecord
 from tests.corpora.on_disk import EMOTION, save, table_of
 from tests.evaluation.corpus_table import conftest as corpora
@@ -150,6 +152,11 @@ def test_a_corpus_from_its_folder(tmp_path: Path, write: Any, measured: list[str
     assert named[0].name == "my_task.tsv"
 
 
+def all_tested(data: LabelledClips) -> list[Split]:
+    rows = np.arange(len(data))
+    return [Split("all", 1, rows, rows[:0], rows)]
+
+
 def test_classes_are_those_of_the_check_and_of_the_table(
     tmp_path: Path, write: Any, measured: list[str]
 ) -> None:
@@ -164,7 +171,7 @@ def test_classes_are_those_of_the_check_and_of_the_table(
     assert sum(classes.values()) < 8  # of ten, with two of "others" and two left out
     docs = [json.loads(line) for line in files[2].read_text().splitlines()]
     assert classes == {name: sum(d["answer"] == name for d in docs) for name in LABELS}
-    table = scheme_clips("3", open_prepared(cache / reading.listing), lambda _: [], {})
+    table = scheme_clips("3", open_prepared(cache / reading.listing), all_tested, {})
     assert classes == {str(row["class"]): row["clips"] for row in table.counts}
 
 
