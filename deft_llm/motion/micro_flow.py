@@ -104,9 +104,12 @@ def fit_movement(
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
     # The heads are in pixels of the half-size level, twice those of the coarsest.
     path = _tracked(pyramid[-1], _enlarged(heads, pyramid[-1].shape[1]) * 0.5, moments[0])
-    closed = _closed(path, aligned.landmarks)
-    blink = np.array([max(closed[i], closed[j]) for i, j in pairwise(moments)], np.float32)
-    kept = _without_blinks(closed > 0, moments)
+    down = _lids_down(path, aligned.landmarks)
+    closed = down >= BLINK_PX
+    # Beside a blink, half-closed lids are part of it, however little they are down.
+    part = np.maximum(down, 0) * closed.any()
+    blink = np.array([max(part[i], part[j]) for i, j in pairwise(moments)], np.float32)
+    kept = _without_blinks(closed, moments)
     # Blinks go before the shares are taken: lids would otherwise set the pace of the whole face.
     path, head, heads = path[kept], head[kept], heads[kept]
     pyramid, used = [images[kept] for images in pyramid], [used[k] for k in kept]
@@ -170,12 +173,12 @@ def _tracked(images: FloatArray, heads: FloatArray, start: int) -> FloatArray:
     return path.transpose(0, 3, 1, 2)
 
 
-def _closed(path: FloatArray, landmarks: FloatArray) -> FloatArray:
-    """How far both upper lids have come down since the onset, (N,) px; 0 where it is no blink."""
+def _lids_down(path: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """How far both upper lids have come down since the onset, (N,) px; of both, the lesser."""
     scale = CANONICAL_SIZE / path.shape[-1]
     masks = region_masks(smaller(landmarks, scale), path.shape[-1])[UPPER_LIDS]
-    down = scale * np.array([region_motion(flow, masks)[:, 1].min() for flow in path])
-    return np.where(down >= BLINK_PX, down, 0).astype(np.float32)
+    down = [region_motion(flow, masks)[:, 1].min() for flow in path]
+    return scale * np.array(down, np.float32)
 
 
 def _without_blinks(closed: NDArray[np.bool_], moments: list[int]) -> list[int]:

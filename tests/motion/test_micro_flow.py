@@ -125,12 +125,19 @@ def test_blinking_frames_are_left_out(make_clip: Make, landmarks: FloatArray) ->
     moves = [p * smile(landmarks) + c * lids for p, c in zip(share(), closing, strict=True)]
     clip = make_clip([move.astype(np.float32) for move in moves])
     found = fit_movement(clip, MOMENTS)
-    assert not {13, 14, 15} & set(found.frames) and (found.blink == 0).all()
+    assert not {13, 14, 15} & set(found.frames)
+    # At the moments the lids are as open as at the onset, but for noise.
+    assert (found.blink < 0.1).all()
     # A blink at the apex itself cannot be left out: it is told, and lids then say nothing.
     closing[13:16], closing[17:20] = 0.0, 1.0
     moves = [p * smile(landmarks) + c * lids for p, c in zip(share(), closing, strict=True)]
     found = fit_movement(make_clip([move.astype(np.float32) for move in moves]), MOMENTS)
     assert MOMENTS.apex in found.frames and (found.blink > 1.4).all()
+    # Half-closed lids at the apex, beside the blink, are told as well.
+    closing[17:20] = 1.0, 0.25, 0.0
+    moves = [p * smile(landmarks) + c * lids for p, c in zip(share(), closing, strict=True)]
+    found = fit_movement(make_clip([move.astype(np.float32) for move in moves]), MOMENTS)
+    assert ((found.blink > 0.2) & (found.blink < 1.4)).all()
 
 
 def test_other_movements_are_no_rest(make_clip: Make, landmarks: FloatArray) -> None:
