@@ -112,7 +112,8 @@ class WarpedBenchmark(Benchmark):
             self.output.mkdir(parents=True, exist_ok=True)
             write_lines(self.output / _ROWS, lines)
             logger.info("each clip: %s", self.output / _ROWS)
-            tables += [markdown(by_condition(rows)), markdown(by_class(rows))]
+            # Of faces that keep still, no class is to be named.
+            tables += [markdown(told) for told in (by_condition(rows), by_class(rows)) if told]
         found = [natural_clips.read(clip, path, self.checkpoint) for clip, path in clips if path]
         if found:
             values["natural_right"] = sum(line["right"] for line in found) / len(found)

@@ -176,3 +176,13 @@ def test_a_users_folder_by_the_file(own_folder: Path, tmp_path: Path) -> None:
     rows = list(read_lines(tmp_path / "clips.jsonl"))
     assert [line["condition"] for line in rows] == ["returning", "still"]
     assert rows[0]["errors"] and 2 <= rows[0]["peak_px"] <= 3
+
+
+def test_faces_that_keep_still_alone_make_a_table(own_folder: Path, tmp_path: Path) -> None:
+    changes = [
+        *(f"source={own_folder / 'photos'}", "kinds=[real]", "faces=1", "workers=1"),
+        *("conditions={still: {expression: false}}", "natural=[]", f"output={tmp_path}", "bars={}"),
+    ]
+    found, tables = run(resources.benchmark("warped"), changes)
+    assert {figure.name: figure.value for figure in found}["real_still_false_alarms"] == 0
+    assert "still" in tables
