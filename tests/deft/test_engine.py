@@ -5,29 +5,24 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from deft_llm import facs
 from deft_llm.answers import COARSE_LABELS, NOTHING, coarse_label
-from deft_llm.clip import Explanation, Interval
+from deft_llm.clip import Explanation
 from deft_llm.deft.inference import wording
 from deft_llm.deft.inference.answer import Answer, markdown
 from deft_llm.deft.inference.claims import check_sentences
 from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.replies import reply
-from deft_llm.deft.inference.sight import Weighed
 from deft_llm.deft.inference.suggestions import suggestions
 from deft_llm.deft.inference.tools import called, tool
 from deft_llm.evaluation.robustness.agreement import contradictions
 from deft_llm.motion.evidence import measured_evidence, moved_aus
-from deft_llm.motion.region_paths import Trajectory
-from deft_llm.motion.regions import REGION_NAMES, RegionTable
+from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.queries import calls
 from deft_llm.queries import query as grammar
@@ -36,68 +31,8 @@ from deft_llm.queries.phrasing import ask
 from deft_llm.queries.query import Query, parse_query
 from deft_llm.queries.understand import understand
 
+from .known_clips import BACK, BROWS, FRAMES, clip, given, look, reading
 from .test_claims import table
-
-FRAMES, FPS = 40, 100.0
-INTERVAL = Interval(5, 15, 30)
-
-
-def clip(onset: RegionTable, offset: RegionTable | None = None, **changes: Any) -> Any:
-    """A measurement as far as the engine reads it; all regions rise in step, but ``late`` ones."""
-    late = changes.pop("late", ())
-    share = np.interp(np.arange(FRAMES), [5, 15, 30], [0.0, 1.0, 0.0])
-    delayed = np.interp(np.arange(FRAMES), [11, 15, 30], [0.0, 1.0, 0.0])
-    path = np.stack([onset.u, onset.v], axis=1)[None] * share[:, None, None]
-    for name in late:
-        i = REGION_NAMES.index(name)
-        path[:, i] = np.array([onset.u[i], onset.v[i]]) * delayed[:, None]
-    values: dict[str, Any] = {
-        "aligned": SimpleNamespace(
-            timestamps=np.arange(FRAMES) / FPS, present=np.ones(FRAMES, bool)
-        ),
-        "interval": INTERVAL,
-        "found": bool(onset.active.any()),
-        "table_apex": onset,
-        "table_offset": offset if offset is not None else table(),
-        "curve": np.concatenate([share]),
-        "trajectory": Trajectory(path.astype(np.float32), np.zeros((FRAMES, 2), np.float32)),
-        "head_motion": 2.0,
-        "head_shift": 0.5,
-        "noise": onset.noise,
-        "light": 0.0,
-        "others": (),
-        "remarks": () if onset.active.any() else (NO_MOTION,),
-    }
-    return SimpleNamespace(**values | changes)
-
-
-def reading(measurement: Any, label: str = "surprise", aus: tuple[str, ...] = ()) -> Explanation:
-    """An explanation that reads a clip as some class."""
-    evidence = measured_evidence(measurement.table_apex)
-    if not evidence:
-        return Explanation(None, {}, {}, (), remarks=(NO_MOTION,))
-    shares = {name: 0.6 if name == label else 0.1 for name in COARSE_LABELS}
-    emotion = next((e for e in facs.EMOTIONS if coarse_label(e) == label), NOTHING)
-    return wording.explained(evidence, shares, emotion, dict.fromkeys(aus, 0.9))
-
-
-def given(explanation: Explanation) -> Callable[[], Explanation]:
-    return lambda: explanation
-
-
-def look(line: str, measurement: Any, explanation: Explanation | None = None) -> Findings:
-    found = explanation or reading(measurement)
-    return execute(parse_query(line), measurement, lambda: found)
-
-
-# Brows up by 1.5 px, the left mouth corner a little outward, the chin down.
-BROWS = table(
-    left_inner_brow=(0.0, -1.5),
-    right_inner_brow=(0.0, -1.4),
-    left_mouth_corner=(0.5, 0.0),
-    chin=(0.0, 0.3),
-)
-BACK = table(left_inner_brow=(0.0, 1.4), right_inner_brow=(0.0, 1.4))
 
 
 @pytest.mark.parametrize(
@@ -232,75 +167,6 @@ def test_what_lies_in_the_middle_has_no_sides_to_compare(line: str) -> None:
     assert reply(found).startswith("The chin lies in the middle of the face")
     beside = look("side_difference region=chin,mouth", clip(BROWS))
     assert beside.facts[0].value == "left" and not beside.untold
-
-
-def test_noise_floors_and_z_of_regions_are_told_whether_they_moved_or_not() -> None:
-    measurement = clip(BROWS, BACK)
-    i, noise = REGION_NAMES.index("chin"), measurement.table_apex.noise
-    told = {f.what: f.value for f in look("magnitude region=chin of=z", measurement).facts}
-    z = float(measurement.table_apex.z[i])
-    assert told == {
-        "px": 0.3,
-        "noise floor": pytest.approx(float(noise[i]), abs=1e-3),
-        "z": pytest.approx(z, abs=0.05),
-    }
-    assert f"z {z:.1f}." in reply(look("magnitude region=chin of=z", measurement))
-    assert look(f"magnitude? region=chin of=z more={z - 1:.1f}", measurement).polarity is True
-    assert look(f"magnitude? region=chin of=z more={z + 1:.1f}", measurement).polarity is False
-    still = look("magnitude region=glabella of=z", measurement)
-    assert reply(still) == f"The glabella: 0.00 px, noise floor {noise[-2]:.2f} px, z 0.0."
-    highest = look("magnitude of=z rank=most", measurement)
-    assert {fact.about for fact in highest.facts} == {"left inner brow"}
-    assert len(look("magnitude of=z", measurement).facts) == 3 * len(REGION_NAMES)
-
-
-def test_speed_is_the_motion_by_the_time_to_the_apex() -> None:
-    measurement = clip(BROWS, BACK)  # 0.1 s to the apex
-    found = look("how_long of=speed", measurement)
-    speeds = {fact.about: fact.value for fact in found.facts if fact.what == "speed"}
-    assert speeds == {"left inner brow": 15.0}
-    assert "the left inner brow 15.0 px per second. It lasts 0.250 s" in reply(found)
-    assert look("how_long? region=chin of=speed more=2", measurement).polarity is True
-    assert look("how_long? region=chin of=speed more=4", measurement).polarity is False
-    assert reply(look("how_long region=cheek of=speed", measurement)).endswith("at rest.")
-
-
-def test_what_speaks_against_an_au_is_where_it_moves_nothing_or_another_way() -> None:
-    measurement = clip(BROWS, BACK)
-    explanation = reading(measurement, aus=("2", "1"))
-    text = reply(look("why_not au=4", measurement, explanation))
-    assert "is not named" in text and "Against it: Both inner brows move up" in text
-    text = reply(look("why_not au=1", measurement, explanation))
-    assert "is named" in text and "inner brow " not in text.partition("is named")[2]
-    assert "No motion that was measured speaks against it." in text
-    assert text.endswith("It can move the glabella (z 0.0), which stays at rest.")
-
-
-def test_how_sure_an_au_is_that_is_not_named_is_told() -> None:
-    measurement, shares = clip(BROWS, BACK), {4: (0.03, 0.04)}
-    weighed = Weighed(dict.fromkeys(COARSE_LABELS, 0.25), {}, shares)
-    query, found = parse_query("confidence au=4"), reading(measurement)
-    text = reply(execute(query, measurement, lambda: found, lambda: weighed))
-    assert text.startswith("AU4 brow lowerer is not named (probability 0.04).")
-
-
-def test_where_no_blink_is_found_it_says_what_may_be_missed() -> None:
-    for line in ("blink", "count of=blinks"):
-        assert reply(look(line, clip(BROWS))).startswith("No blink is found; one that")
-
-
-def test_nobody_knows_how_many_millimetres_a_pixel_is() -> None:
-    found = look("magnitude region=brow of=mm", clip(BROWS))
-    assert reply(found).startswith("A video does not tell how large the face is")
-    assert reply(found).endswith("px apart: the left inner brow moves 2 % of that.")
-
-
-def test_other_movements_are_told_with_their_frames() -> None:
-    another = clip(BROWS, others=(Interval(31, 35, 39),))
-    text = reply(look("when of=others", another))
-    assert text.startswith("Another movement peaks at 0.350 s (frames 31 to 39).")
-    assert reply(look("when of=others", clip(BROWS))) == "No other movement is found."
-    assert look("when of=others", clip(BROWS, trajectory=None)).untold
 
 
 def test_what_rises_later_moves_after() -> None:

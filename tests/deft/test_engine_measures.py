@@ -1,0 +1,84 @@
+"""Noise floors, speeds, millimetres, what speaks against an AU, other movements."""
+
+from __future__ import annotations
+
+import pytest
+
+from deft_llm.answers import COARSE_LABELS
+from deft_llm.clip import Interval
+from deft_llm.deft.inference.engine import execute
+from deft_llm.deft.inference.replies import reply
+from deft_llm.deft.inference.sight import Weighed
+from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.queries.query import parse_query
+
+from .known_clips import BACK, BROWS, clip, look, reading
+
+
+def test_noise_floors_and_z_of_regions_are_told_whether_they_moved_or_not() -> None:
+    measurement = clip(BROWS, BACK)
+    i, noise = REGION_NAMES.index("chin"), measurement.table_apex.noise
+    told = {f.what: f.value for f in look("magnitude region=chin of=z", measurement).facts}
+    z = float(measurement.table_apex.z[i])
+    assert told == {
+        "px": 0.3,
+        "noise floor": pytest.approx(float(noise[i]), abs=1e-3),
+        "z": pytest.approx(z, abs=0.05),
+    }
+    assert f"z {z:.1f}." in reply(look("magnitude region=chin of=z", measurement))
+    assert look(f"magnitude? region=chin of=z more={z - 1:.1f}", measurement).polarity is True
+    assert look(f"magnitude? region=chin of=z more={z + 1:.1f}", measurement).polarity is False
+    still = look("magnitude region=glabella of=z", measurement)
+    assert reply(still) == f"The glabella: 0.00 px, noise floor {noise[-2]:.2f} px, z 0.0."
+    highest = look("magnitude of=z rank=most", measurement)
+    assert {fact.about for fact in highest.facts} == {"left inner brow"}
+    assert len(look("magnitude of=z", measurement).facts) == 3 * len(REGION_NAMES)
+
+
+def test_speed_is_the_motion_by_the_time_to_the_apex() -> None:
+    measurement = clip(BROWS, BACK)  # 0.1 s to the apex
+    found = look("how_long of=speed", measurement)
+    speeds = {fact.about: fact.value for fact in found.facts if fact.what == "speed"}
+    assert speeds == {"left inner brow": 15.0}
+    assert "the left inner brow 15.0 px per second. It lasts 0.250 s" in reply(found)
+    assert look("how_long? region=chin of=speed more=2", measurement).polarity is True
+    assert look("how_long? region=chin of=speed more=4", measurement).polarity is False
+    assert reply(look("how_long region=cheek of=speed", measurement)).endswith("at rest.")
+
+
+def test_what_speaks_against_an_au_is_where_it_moves_nothing_or_another_way() -> None:
+    measurement = clip(BROWS, BACK)
+    explanation = reading(measurement, aus=("2", "1"))
+    text = reply(look("why_not au=4", measurement, explanation))
+    assert "is not named" in text and "Against it: Both inner brows move up" in text
+    text = reply(look("why_not au=1", measurement, explanation))
+    assert "is named" in text and "inner brow " not in text.partition("is named")[2]
+    assert "No motion that was measured speaks against it." in text
+    assert text.endswith("It can move the glabella (z 0.0), which stays at rest.")
+
+
+def test_how_sure_an_au_is_that_is_not_named_is_told() -> None:
+    measurement, shares = clip(BROWS, BACK), {4: (0.03, 0.04)}
+    weighed = Weighed(dict.fromkeys(COARSE_LABELS, 0.25), {}, shares)
+    query, found = parse_query("confidence au=4"), reading(measurement)
+    text = reply(execute(query, measurement, lambda: found, lambda: weighed))
+    assert text.startswith("AU4 brow lowerer is not named (probability 0.04).")
+
+
+def test_where_no_blink_is_found_it_says_what_may_be_missed() -> None:
+    for line in ("blink", "count of=blinks"):
+        assert reply(look(line, clip(BROWS))).startswith("No blink is found; one that")
+
+
+def test_nobody_knows_how_many_millimetres_a_pixel_is() -> None:
+    found = look("magnitude region=brow of=mm", clip(BROWS))
+    assert reply(found).startswith("A video does not tell how large the face is")
+    assert reply(found).endswith("px apart: the left inner brow moves 2 % of that.")
+
+
+def test_other_movements_are_told_with_their_frames() -> None:
+    another = clip(BROWS, others=(Interval(31, 35, 39),))
+    text = reply(look("when of=others", another))
+    assert text.startswith("Another movement peaks at 0.350 s (frames 31 to 39).")
+    assert reply(look("when of=others", clip(BROWS))) == "No other movement is found."
+    assert look("when of=others", clip(BROWS, trajectory=None)).untold
