@@ -36,18 +36,19 @@ def chat(
     Ctrl-D, Ctrl-C or an empty line ends it. /query shows what is executed for each question,
     /save FILE writes the chat with its evidence as Markdown.
     """
-    from deft_llm.cli.summary import clip_line, face_line, part_line
+    from deft_llm.cli.summary import clip_line, face_line, part_line, to_read
     from deft_llm.data.measuring import measure_video
     from deft_llm.motion.eyes import with_eyes
 
     check_model(checkpoint)
     path = one_clip(clip)
     options = reading.of(path)
-    if line := clip_line(path, options):
+    read = to_read(path, options)
+    if line := clip_line(path, read):
         show("clip", line)
     use_one_thread()
     part, measured = measure_video(path, options)
-    if line := part_line(path, options, part):
+    if line := part_line(read, part):
         show("part", line)
     measurement = with_eyes(measured)
     # Before the model is loaded, which takes longer than to read this.

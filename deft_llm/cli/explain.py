@@ -77,9 +77,9 @@ def explain(
     frames = parse_interval(interval, len(found))
     if every and frames is not None:
         raise UserError("--interval names one movement, --all finds them all; give one of the two")
-    # A recording, as a scan or an interval, is of one clip and cannot be of several.
     if report:
         check_folder("--out", out)
+    # A recording, as a scan or an interval, is of one clip and cannot be of several.
     recorded_eyes = eyes_given(eyes, eyes_start, eyes_sensor, len(found))
     beside, scan_line = scan_given(scan, len(found))
     read = [clip.path for clip in found] + [path for path in (eyes, scan) if path is not None]

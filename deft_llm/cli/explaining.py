@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deft_llm.deft.inference.answer import Answer
     from deft_llm.deft.inference.explainer import Explainer
     from deft_llm.media.options import ReadOptions
+    from deft_llm.media.video import VideoInfo
     from deft_llm.motion.eyes import EyeContext
     from deft_llm.motion.measure import Measurement
     from deft_llm.service.clip_service import ClipResult
@@ -153,7 +154,7 @@ class Explaining:
                 print(*lines, sep="\n", flush=True)
 
     def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[ClipInfo, Measurement]]:
-        from deft_llm.cli.summary import clip_line, part_line
+        from deft_llm.cli.summary import clip_line, part_line, to_read
         from deft_llm.data.measuring import measure_video
         from deft_llm.viz.report import ClipInfo
 
@@ -162,21 +163,22 @@ class Explaining:
         try:
             self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
             options = self.reading.of(clip.path)
-            if line := clip_line(clip.path, options):
+            read = to_read(clip.path, options)
+            if line := clip_line(clip.path, read):
                 self.say("clip", line)
             self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
             found = 0
             # A given interval is a single movement, wherever it is in the video.
             if self.interval is None:
-                for each in _spotted(clip.path, options, self.every):
+                for each in _spotted(clip.path, options, read, self.every):
                     found += 1
                     yield each
             # Of a short clip, or of a long one in which nothing comes and goes: the two frames that
             # differ most.
             if not found:
                 video, measurement = measure_video(clip.path, options, self.interval)
-                if line := part_line(clip.path, options, video):
+                if line := part_line(read, video):
                     self.say("part", line)
                 yield ClipInfo.of(video), measurement
         except UserError as error:
@@ -243,23 +245,21 @@ class Explaining:
 
 
 def _spotted(
-    path: Path, options: ReadOptions, every: bool
+    path: Path, options: ReadOptions, read: VideoInfo, every: bool
 ) -> Iterator[tuple[ClipInfo, Measurement]]:
     """The movements of a long clip, or of any clip if all are wanted; else the strongest.
 
     None if none comes and goes, or the clip is a short one of which one movement is wanted.
     """
-    from deft_llm.media.video import probe
     from deft_llm.motion.remarks import on_clip
     from deft_llm.spotters.spot import search_video
     from deft_llm.viz.report import ClipInfo
 
     # A range that is empty is told by whoever reads it.
-    video = probe(path, fps=options.fps).part(options.start, options.stop, options.stride)
-    if not every and video.duration < LONG:
+    if not every and read.duration < LONG:
         return
     # Of the whole range, though a movement shows a part of it.
-    info = ClipInfo(text_of(path.name), video.frames, video.fps, video.duration)
+    info = ClipInfo(text_of(path.name), read.frames, read.fps, read.duration)
     # One at a time is held: each keeps the frames of its part.
     best: Found | None = None
     number = 0

@@ -181,9 +181,9 @@ class Spotting:
         return load_explainer(self.checkpoint)
 
     def _introduce(self, path: Path, options: Any) -> None:
-        from deft_llm.cli.summary import clip_line
+        from deft_llm.cli.summary import clip_line, to_read
 
-        if line := clip_line(path, options):
+        if line := clip_line(path, to_read(path, options)):
             self.say("video", line)
 
     def _explained(self, log: SearchLog, found: Found) -> dict[str, Any] | None:

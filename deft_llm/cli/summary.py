@@ -46,36 +46,34 @@ def _block(label: str, lines: list[str]) -> Iterator[str]:
         yield f"{label if i == 0 else '':<{COLUMN}}{line}"
 
 
-def clip_line(path: Path, options: ReadOptions) -> str:
-    """Name, frames, rate and length of what will be read, before it is decoded.
-
-    Empty for less than two frames, which are no clip.
+def to_read(path: Path, options: ReadOptions) -> VideoInfo:
+    """What the options leave of a video, before it is decoded.
 
     Raises:
         UserError: If there is nothing readable.
     """
-    read = _read(path, options)
+    return probe(path, fps=options.fps).part(options.start, options.stop, options.stride)
+
+
+def clip_line(path: Path, read: VideoInfo) -> str:
+    """Name, frames, rate and length of what will be read.
+
+    Empty for less than two frames, which are no clip.
+    """
     return f"{path.name} · {_extent(read)}" if read.frames > 1 else ""
 
 
-def part_line(path: Path, options: ReadOptions, part: Clip) -> str:
+def part_line(read: VideoInfo, part: Clip) -> str:
     """Start, frames, rate and length of the part that was measured; empty if it is all of it.
 
     Args:
-        path: The video.
-        options: How it was read.
+        read: What was read, from :func:`to_read`.
         part: What was measured, see ``measure_video``.
     """
-    read = _read(path, options)
     if len(part) >= read.frames:
         return ""
     measured = replace(read, frames=len(part), timestamps=part.timestamps)
     return f"from {part.timestamps[0]:.2f} s · {_extent(measured)}"
-
-
-def _read(path: Path, options: ReadOptions) -> VideoInfo:
-    """What the options leave of a video."""
-    return probe(path, fps=options.fps).part(options.start, options.stop, options.stride)
 
 
 def _extent(video: VideoInfo) -> str:

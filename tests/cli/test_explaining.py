@@ -15,7 +15,7 @@ from PIL import Image
 from deft_llm.cli.chat import _command
 from deft_llm.cli.console import Tally
 from deft_llm.cli.explaining import question_columns
-from deft_llm.cli.summary import clip_line, explained_lines, measured_lines, part_line
+from deft_llm.cli.summary import clip_line, explained_lines, measured_lines, part_line, to_read
 from deft_llm.clip import Explanation
 from deft_llm.errors import UserError
 from deft_llm.media.options import WHOLE, ReadOptions
@@ -66,12 +66,13 @@ def test_frames_rate_and_length_agree(tmp_path: Path) -> None:
     pictures = [Image.new("RGB", (8, 8), (i, 9 * i, 0)) for i in range(20)]
     lengths = [100] * 8 + [50] * 12
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=lengths)
-    assert clip_line(path, WHOLE) == "c.gif · 20 frames at 20 fps (varies) · 1.40 s"
-    assert clip_line(path, ReadOptions(stop=8)) == "c.gif · 8 frames at 10 fps · 0.80 s"
-    assert clip_line(path, ReadOptions(fps=40)) == "c.gif · 20 frames at 40 fps · 0.50 s"
-    clip = read_clip(path)
-    assert part_line(path, WHOLE, clip) == ""
-    assert part_line(path, WHOLE, clip.part(8, 20)) == "from 0.80 s · 12 frames at 20 fps · 0.60 s"
+    assert clip_line(path, to_read(path, WHOLE)) == "c.gif · 20 frames at 20 fps (varies) · 1.40 s"
+    first, fast = (to_read(path, options) for options in (ReadOptions(stop=8), ReadOptions(fps=40)))
+    assert clip_line(path, first) == "c.gif · 8 frames at 10 fps · 0.80 s"
+    assert clip_line(path, fast) == "c.gif · 20 frames at 40 fps · 0.50 s"
+    clip, whole = read_clip(path), to_read(path, WHOLE)
+    assert part_line(whole, clip) == ""
+    assert part_line(whole, clip.part(8, 20)) == "from 0.80 s · 12 frames at 20 fps · 0.60 s"
 
 
 def test_the_reason_why_nothing_is_named_is_told_once() -> None:
