@@ -35,7 +35,7 @@ from deft_llm.motion.head_depth import head_points
 from deft_llm.motion.head_motion import remove_head_motion
 from deft_llm.motion.motion_equations import MotionEquations
 from deft_llm.motion.pixels import carried_back, smaller, without_light
-from deft_llm.motion.regions import BLINK_PX, UPPER_LIDS, region_masks, region_motion
+from deft_llm.motion.regions import BLINK_PX, LOWER_LIDS, UPPER_LIDS, region_masks, region_motion
 from deft_llm.motion.visibility import visible_masks
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ _BLUR = 1.0  # px, of the images: sensor noise
 _TURN_PRIOR = 1e-4
 _SHIFTS = 8  # in time, over which the noise is averaged
 _LEAST_OPEN = 0.5  # share of the movement that must be left without blinking frames
+_LOWER_SHARE = 0.6  # of the upper lids' motion: below it eyes blink, above it lids are tightened
 _TRACK_WINDOW, _TRACK_STEPS = 2.5, 3  # px of the coarsest level
+_LEAST_LOST = 1.0  # px of the coarsest level; less may be noise, which does not drift away
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def fit_movement(
     closed = down >= BLINK_PX
     # Beside a blink, half-closed lids are part of it, however little they are down.
     part = np.maximum(down, 0) * closed.any()
-    blink = np.array([max(part[i], part[j]) for i, j in pairwise(moments)], np.float32)
+    lids = part[moments]
     kept = _without_blinks(closed, moments)
     # Blinks go before the shares are taken: lids would otherwise set the pace of the whole face.
     path, head, heads = path[kept], head[kept], heads[kept]
@@ -140,6 +142,8 @@ def fit_movement(
         if first == last:
             # From a frame to itself nothing moves; the fit had no frame to tell it by.
             flows[phase] = np.zeros_like(flows[phase])
+    lids = np.maximum(lids, _lids_closed(flows, aligned.landmarks, bool(closed.any())))
+    blink = np.maximum(lids[:-1], lids[1:]).astype(np.float32)
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())
     return Movement(flows[0], flows[1], floors, turn, blink, tuple(used))
@@ -169,8 +173,22 @@ def _tracked(images: FloatArray, heads: FloatArray, start: int) -> FloatArray:
         last = path[start]
         for n in order:
             still = carried_back(images[n], heads[n], cv2.INTER_LINEAR)
-            last = path[n] = tracker.refine(images[start], still, last, _TRACK_STEPS)
+            path[n] = tracker.refine(images[start], still, last, _TRACK_STEPS)
+            last = np.where(_lost(images[start], still, path[n])[..., None], 0, path[n])
     return path.transpose(0, 3, 1, 2)
+
+
+def _lost(first: FloatArray, still: FloatArray, motion: FloatArray) -> NDArray[np.bool_]:
+    """Pixels (h, w) which explain the image worse with their motion (h, w, 2) than without any.
+
+    A track loses a face that was covered, as eyes are in a blink, and would drift from there on.
+    """
+    moved = carried_back(still, motion.transpose(2, 0, 1), cv2.INTER_LINEAR)
+    errors = [
+        cv2.GaussianBlur(np.square(without_light(image - first)), (0, 0), _TRACK_WINDOW)
+        for image in (still, moved)
+    ]
+    return np.asarray((errors[0] < errors[1]) & (np.linalg.norm(motion, axis=-1) > _LEAST_LOST))
 
 
 def _lids_down(path: FloatArray, landmarks: FloatArray) -> FloatArray:
@@ -179,6 +197,27 @@ def _lids_down(path: FloatArray, landmarks: FloatArray) -> FloatArray:
     masks = region_masks(smaller(landmarks, scale), path.shape[-1])[UPPER_LIDS]
     down = [region_motion(flow, masks)[:, 1].min() for flow in path]
     return scale * np.array(down, np.float32)
+
+
+def _lids_closed(flows: list[FloatArray], landmarks: FloatArray, blink: bool) -> FloatArray:
+    """How far the upper lids are closed in a blink at onset, apex and offset, (3,) px, by the flow.
+
+    Lids may close too fast for the track, which then shows a part of it. In a blink the lower lids
+    hardly move; those who tighten their lids raise the lower ones as far. On 160 rendered clips of
+    faces that only blink, regions move in 16 by the track alone, and in 1 by both.
+
+    Args:
+        flows: Motion from onset to apex, and from apex to offset.
+        landmarks: (68, 2).
+        blink: Whether the eyes blink in any frame; if not, only lids that come down as far as in a
+            blink are in one.
+    """
+    masks = region_masks(landmarks)[UPPER_LIDS + LOWER_LIDS]
+    down = np.cumsum([region_motion(flow, masks)[:, 1] for flow in flows], axis=0)
+    upper, lower = down[:, : len(UPPER_LIDS)].min(axis=1), np.abs(down[:, len(UPPER_LIDS) :])
+    alone = lower.mean(axis=1) < _LOWER_SHARE * upper
+    closed = np.where(alone & (upper >= (0.0 if blink else BLINK_PX)), upper, 0)
+    return np.concatenate([[0], closed])
 
 
 def _without_blinks(closed: NDArray[np.bool_], moments: list[int]) -> list[int]:

@@ -25,6 +25,7 @@ ACTIVE_Z = 3.0
 ACTIVE_PX = 0.02  # px
 _PEAK_PERCENTILE = 90.0
 UPPER_LIDS = [i for i, name in enumerate(REGION_NAMES) if name.endswith("upper lid")]
+LOWER_LIDS = [i for i, name in enumerate(REGION_NAMES) if name.endswith("lower lid")]
 _LIDS: FloatArray = np.array([name.endswith("lid") for name in REGION_NAMES], np.float32)
 BESIDE_EYES = np.array([name.endswith(("brow", "glabella", "cheek")) for name in REGION_NAMES])
 # Share of the upper lids' motion that flow shows beside the eyes while they blink: up to 0.31 on

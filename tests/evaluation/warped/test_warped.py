@@ -14,8 +14,8 @@ from deft_llm import facs, resources
 from deft_llm.answers import coarse_label
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
-from deft_llm.evaluation.warped.clips import NUMBERS, SETS, Condition, Row
-from deft_llm.evaluation.warped.faces import files_in, real_faces
+from deft_llm.evaluation.warped.clips import NUMBERS, SETS, Condition, Order, Row, rows_of
+from deft_llm.evaluation.warped.faces import files_in, real_faces, rendered_faces
 from deft_llm.evaluation.warped.natural import NaturalClip, find
 from deft_llm.evaluation.warped.scores import by_class, by_condition, figure_names, figures
 from deft_llm.files import read_lines
@@ -186,3 +186,19 @@ def test_faces_that_keep_still_alone_make_a_table(own_folder: Path, tmp_path: Pa
     found, tables = run(resources.benchmark("warped"), changes)
     assert {figure.name: figure.value for figure in found}["real_still_false_alarms"] == 0
     assert "still" in tables
+
+
+@pytest.mark.parametrize(
+    ("number", "hard"),
+    [
+        (18, "lids close faster than the track follows"),
+        (60, "the track is lost behind closed lids"),
+        (0, "the apex has half-closed lids"),
+    ],
+)
+def test_a_blink_alone_moves_no_region(number: int, hard: str) -> None:
+    (face,) = rendered_faces(970000 + number, 7700000 + number, 1)
+    blink = {"blink": Condition(expression=False, blink=True)}
+    order = Order("rendered", number, face, blink, 7700000, (0.5, 3.0), resources.EMBEDDED)
+    (found,) = rows_of(order)
+    assert found.right and found.stated == (), hard
