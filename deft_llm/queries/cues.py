@@ -41,7 +41,7 @@ CUES: dict[str, str] = {
     "momentary|flash|fleeting|shortlived",
     "long": "slow|slowly|long|gradual|gradually|prolonged|sustained|drawn out|linger|persist|"
     "for while|for ages",
-    "micro": "microexpression|micro|a microexpression",
+    "micro": "microexpression|micro|a microexpression|macroexpression|macro",
     "first": "first|earliest|before|lead|ahead of|earlier than|sooner|began first|come first|"
     "initially|start first|begin first|go first|set off",
     "final": "last to move|last thing|last part|last region|moved last|move last|latest|"
@@ -118,7 +118,7 @@ CUES: dict[str, str] = {
     "wink": "wink",
     "quality": "quality|what frame rate|which frame rate|image per second|frame second|"
     "not be measured|not be seen|be measured|how good|good enough|resolution|"
-    "noise|noisy|dark|bright|too dark|too "
+    "noise|noisy|landmark|dark|bright|too dark|too "
     "bright|blur|"
     "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
     "illumination|not measured|could not be measured|could not be seen|can not be seen|problem|"
@@ -141,6 +141,7 @@ CUES: dict[str, str] = {
     "in record|in record",
     "combined": "combine|combined|then emotion|both label|coarse label together|fine and coarse",
     "return": "return|come back|go back|move back|back to rest|went back|came back|reverse|"
+    "cut off|cut short|truncate|"
     "after apex|from apex to offset|falling phase|fall phase|after peak|relax again|recover|"
     "apex is over|revert|undo|between apex and offset|snap back|back again|offset phase|"
     "from apex on|after that|return movement|move back once|goes back",
@@ -228,6 +229,8 @@ _ENDINGS = re.compile(
     r"\s*([?!.]*)$"
 )
 
+_TABLE = re.compile(r"^(?:an? |the )?(?:table|chart|list|overview) (?:of|with)\b")
+
 _SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
 _ASKS = re.compile(
     r"^(?:what|which|when|where|who|whose|whom|why|how|is|are|was|were|did|do|does|has|have|had|"
@@ -254,7 +257,7 @@ def without_manners(text: str) -> str:
         if shorter == text or not re.search(r"[a-z0-9]", shorter):
             break
         text = shorter
-    return text.strip()
+    return _TABLE.sub("list", text.strip())
 
 
 def sentence_that_asks(text: str) -> str:

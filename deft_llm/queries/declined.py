@@ -218,7 +218,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"scream)",
         r"\bvoice|\baudio|\bsound\b(?! like)|\bhear\b|\bwhisper(?! of a)|\bshout|\bscream|"
         r"\blip ?read",
-        rf"\bwhat language|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
+        rf"\bwhat language(?! model)|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
     ),
     "gaze": (
         r"\bgaz(?:e|ing)|\blook(?:ing|s|ed)? (?:away|up|down|left|right|to the|into|toward|"

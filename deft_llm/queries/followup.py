@@ -49,6 +49,10 @@ _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(mos
 _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
 _THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
+_EVERY = r"\b(?:each|every|all)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b"
+_UNIT = re.compile(
+    r"^(?:and |but |or )?(?:what about )?in (?:seconds?|s|ms|milliseconds?|frames?|pixels?|px)$"
+)
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
 _WHAT_IS = re.compile(r"^(?:and |but |so )?(?:what|where|which)(?: \w+)? (?:is|was)\b")
 _SHORT = 4  # words; a question of so few about no place is about the place before
@@ -67,6 +71,10 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     text = " ".join(asked.words)
     if contrast := _compared(asked, text, before):
         return contrast
+    if _UNIT.search(text) and before.kind in {"when", "how_long", "order", "magnitude"}:
+        return before  # each is told in all its units
+    if before.kind == "compare" and before.rank and "second" in asked.words:
+        return replace(before, polar=False, rank="second")
     if query is not None and query.rank == "second":
         return None  # "and what is second?" is not about the class that was named
     if query is not None and query.kind == "help" and query != Query("help"):
@@ -125,7 +133,9 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
             return changed
     if query is not None and not any(new.get(name) for name in (*_WHERE, "classes")):
         points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
-        if points and not asked.has("whole", "clip_word"):
+        whole = asked.has("whole", "clip_word", "expression") or asked.says(_EVERY)
+        whole = whole or (query.kind == "probability" and asked.has("feel"))
+        if points and not whole:
             return inherited(before, query)
     return None
 
@@ -188,6 +198,10 @@ def _own_kind(asked: Asked, query: Query | None, compared: bool) -> bool:
     loose = named | {"move", "meaning", "visible", "expression", "movement_word", "strong", "even"}
     if query is not None and query.kind in {"why_not", "why", "confidence", "probability"}:
         return True
+    if query is not None and query.polar and query.kind in {"au", "emotion"} and asked.whether:
+        return True  # "is AU4 there?", "is she happy?"
+    if asked.first == "about":
+        return True  # "tell me about the chin"
     if query is not None and query.kind == "when" and _WHAT_IS.search(" ".join(asked.words)):
         return True  # "what is the offset?", where "and the offset?" asks for the phase
     return bool(asked.cues - loose - ({"than", "first", "final"} if compared else set()))

@@ -1,4 +1,4 @@
-"""Rules for measures that no frame of the networks names: noise floors, speeds, lengths in mm."""
+"""Rules for what no frame of the networks names: noise floors, speeds, lengths in mm, people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,38 @@ _OF_ALL = (
 # "Its" is read as "it is".
 _ITS = r"\b(?:it is|their) (?:z|noise floor|noise level)\b|\bz of (?:it|that|them)\b"
 _BESIDE_NOISE = r"\b(?:above|over|beyond|exceed\w*|below|under|within|than)\b.*\bnoise\b"
+_HOW_FAR_ABOVE = r"^(?:by )?how (?:far|much|many) .*(?:above|over|beyond)\b.*\bnoise"
+_STILL = (
+    r"\b(?:not|no|nothing|still|ignor\w*|skip\w*|exclud\w*|leave|left out|missing|omit\w*|"
+    r"without)\b"
+)
+_NOISIEST = (
+    r"\bnoisiest\b|\b(?:most|highest|largest|greatest) (?:noise|noisy)\b|\bleast (?:certain|"
+    r"reliabl\w+) (?:part|region|area)\b"
+)
+_RISE, _FALL = (
+    r"(?:rise|rising|up|onset|attack|start)",
+    r"(?:fall|falling|down|back|offset|decay|return\w*|end)",
+)
+_RISE_AND_FALL = (
+    rf"\b(?:faster|quicker|slower|longer|shorter)\b.*\b(?:{_RISE}\b.*\bthan\b.*\b{_FALL}|"
+    rf"{_FALL}\b.*\bthan\b.*\b{_RISE})\b|"
+    rf"\b(?:{_RISE}\b.*\b(?:faster|quicker|slower|longer|shorter) than\b.*\b{_FALL}|"
+    rf"{_FALL}\b.*\b(?:faster|quicker|slower|longer|shorter) than\b.*\b{_RISE})\b"
+)
+_PEOPLE = (
+    r"\b(?:more than (?:one|1)|another|(?:a )?second|other|two|several|multiple|how many|any other|"
+    r"anyone else|anybody else|someone else|somebody else) ?(?:person|people|persons|face|faces)\b|"
+    r"\b(?:anyone|anybody|someone|somebody) else\b"
+)
+_OUTSIDE = (
+    r"\b(?:before|after|outside|beyond) (?:the |that |this )?(?:onset|offset|expression|movement|"
+    r"interval|start)\b"
+)
 _SPEED = r"\b(?:speed|velocity|velocities)\b|\b(?:px|pixels?) (?:per|a) (?:second|s)\b"
 _FAST = r"^(?:and |but |so )?how (?:fast|quick|quickly|rapid|rapidly|swift|swiftly)\b"
 # "How fast was it?" asks how long it lasted.
+_TOP_SPEED = r"\b(?:peak|top|maximum|max|maximal|highest|greatest) (?:speed|velocity)\b"
 _FAST_MOVE = rf"{_FAST}(?:$|.*\b(?:move|moves|moved|moving|go|goes|went|travel\w*)$)"
 # Of one phase, it is the time that is asked for: "how fast did it fade?", "speed of the rise".
 _PHASE = (
@@ -33,7 +62,9 @@ _OTHERS = (
 
 
 def z_explained(asked: Asked) -> Query | None:
-    """For example "what does z mean?", "z?"."""
+    """For example "what does z mean?", "z?", "from which threshold does a region move?"."""
+    if asked.says(r"^(?:what|which|from)\b.*\b(?:threshold|cut ?off|criterion)\b"):
+        return Query("help", of="z")
     if not asked.says(_Z) or asked.regions or asked.sides or asked.says(rf"{_OF_ALL}|{_ITS}"):
         return None
     explains = asked.has("meaning", "why") or asked.says(r"^(?:what|how|which|define|explain)\b")
@@ -44,7 +75,8 @@ def in_noise_floors(asked: Asked) -> Query | None:
     """For example "what is the noise floor of the left cheek?", "is the chin's z above 3?"."""
     of_place = asked.regions or asked.says(rf"\bnoise (?:floors|levels)\b|{_ITS}")
     noise = asked.has("noise") and of_place
-    if not (asked.says(_Z) or noise) or asked.says(_BESIDE_NOISE):
+    above = asked.regions and asked.says(_HOW_FAR_ABOVE)
+    if not (asked.says(_Z) or noise) or (asked.says(_BESIDE_NOISE) and not above):
         return None
     if asked.says(r"^(?:what are|explain|define) noise (?:floors|levels)$"):
         return None
@@ -59,9 +91,11 @@ def in_noise_floors(asked: Asked) -> Query | None:
 def speed(asked: Asked) -> Query | None:
     """For example "how fast did the chin move?", "what was the speed?"."""
     fast = asked.says(_FAST_MOVE) or (asked.says(_FAST) and asked.regions)
-    if not (fast or asked.says(_SPEED)) or asked.says(rf"{_FILMED}|{_PHASE}"):
+    top = asked.says(_TOP_SPEED)
+    phase = asked.says(_PHASE) and not top and not (asked.regions and asked.values("way"))
+    if not (fast or asked.says(_SPEED)) or asked.says(_FILMED) or phase:
         return None
-    if asked.values("moment") or asked.has("return", "head"):
+    if (asked.values("moment") and not top) or asked.has("return", "head"):
         return None
     bound = asked.bound if asked.polar else None
     if bound and asked.says(r"\b(?:faster|quicker) than\b"):
@@ -71,6 +105,8 @@ def speed(asked: Asked) -> Query | None:
 
 def in_millimetres(asked: Asked) -> Query | None:
     """For example "how many millimetres did the mouth move?"."""
+    if asked.has("meaning") and asked.says(r"\b(?:px|pixels?)\b"):
+        return Query("help", of="mm")
     if not asked.says(_LENGTH) or asked.has("when", "how_long"):
         return None
     return Query("magnitude", of="mm", aus=asked.aus, **asked.where)
@@ -78,6 +114,34 @@ def in_millimetres(asked: Asked) -> Query | None:
 
 def other_movements(asked: Asked) -> Query | None:
     """For example "list the other movements"; "is there another one?" counts them."""
+    if asked.says(_OUTSIDE) and asked.has("move") and not asked.has("count", "when", "how_long"):
+        return Query("when", of="others")
     if not asked.says(_OTHERS) or asked.polar or asked.has("count") or asked.regions:
         return None
     return Query("when", of="others")
+
+
+def why_still(asked: Asked) -> Query | None:
+    """For example "why did the mouth not move?", "why do you ignore the chin?"."""
+    if asked.first != "why" or not asked.regions or asked.aus or asked.values("class"):
+        return None
+    return Query("magnitude", of="z", **asked.where) if asked.says(_STILL) else None
+
+
+def noisiest(asked: Asked) -> Query | None:
+    """For example "which region was the noisiest?"."""
+    if not asked.says(_NOISIEST) or asked.polar:
+        return None
+    return Query("magnitude", of="noise", rank="most", **asked.where)
+
+
+def rise_and_fall(asked: Asked) -> Query | None:
+    """For example "was it faster going up than coming down?"."""
+    if asked.regions or asked.aus or not asked.says(_RISE_AND_FALL):
+        return None
+    return Query("how_long")
+
+
+def people(asked: Asked) -> Query | None:
+    """For example "is there more than one person?"."""
+    return Query("quality", of="people") if asked.says(_PEOPLE) else None

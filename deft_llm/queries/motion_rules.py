@@ -32,7 +32,11 @@ def side(asked: Asked) -> Query | None:
         return Query("side_difference", polar=polar, **where)
     if asked.says(r"\b(?:sides|halves)\b") and (alike := asked.says(_ALIKE)) != asked.says(_UNLIKE):
         return Query("side_difference", polar=polar, negated=alike, **where)
-    more = asked.has("more", "less_than", "most") or asked.says(r"\b(?:only|just)\b")
+    if asked.first in {"about", "describe"}:
+        return None  # "tell me about the left half only"
+    more = asked.has("more", "less_than", "most") or asked.says(
+        r"\b(?:only|just)\b|\b(?:higher|lower|wider|faster)\b.*\bthan\b"
+    )
     if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
     if more and len(asked.regions) == 1 and _which_of_two(asked):
@@ -79,6 +83,9 @@ def compare(asked: Asked) -> Query | None:
     if asked.has("more") and ahead and asked.says(r"\bthan (?:.* )?(?:rest|else|others?)\b"):
         return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
     chosen = asked.choice("region")
+    second = r"\bsecond (?:most|strongest|largest|biggest|greatest|furthest)\b"
+    if asked.says(second) and asked.has("move", "region_word", "movement_word"):
+        return Query("compare", regions=asked.parts, rank="second", sides=asked.sides)
     if asked.has("most") or (chosen and asked.has("more")):
         if asked.values("class") or asked.has("feel", "au_word", "likely"):
             return None
@@ -164,6 +171,8 @@ def _going_where(asked: Asked) -> bool:
 
 def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
+    if asked.polar and asked.says(r"\b(?:cut off|cut short|truncated)\b"):
+        return Query("moved", True, not asked.negated, moments=("offset",))
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None
     if asked.has("how_much") and not asked.whether:
@@ -183,6 +192,8 @@ def moved(asked: Asked) -> Query | None:
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
     if asked.sides and asked.says(r"\b(?:anything|something)$"):
         return Query("moved", True, sides=asked.sides)  # "what about the left side, anything?"
+    if asked.sides and not asked.regions and asked.first == "about":
+        return Query("moved", sides=asked.sides)  # "tell me about the left half only"
     of = _quantified(asked) if polar else ""
     if asked.regions:
         negated = asked.negated and not (of == "only" and "nothing" in asked.words)

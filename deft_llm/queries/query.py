@@ -34,7 +34,8 @@ MOST_CHARACTERS = 500
 #:
 #: moved            which regions moved, or whether these did, ``all`` of them, or ``only`` they
 #: direction        where to, or whether in this direction
-#: magnitude        how far, in pixels; ``of=z`` in noise floors, ``of=mm`` in units of length
+#: magnitude        how far, in pixels; ``of=z`` in noise floors, ``of=mm`` in units of length;
+#:                  ``of=noise`` with the largest noise floors instead
 #: side_difference  which side moved more, or whether this one did; of an AU: which side it is on
 #: when             the time of the moments, or those ``of=others``, the other movements
 #: how_long         duration of the movement, or between two moments, or ``of=clip``; ``of=speed``
@@ -44,10 +45,11 @@ MOST_CHARACTERS = 500
 #: emotion          which emotion or class is named, or whether it is this one, or which of these
 #: probability      how likely the classes are
 #: why, why_not     the reasons for the reading or AU; the reasons against another
-#: confidence       how sure the reading is
+#: confidence       how sure the reading is; ``of=aus`` each AU that is named
 #: count            how many ``of`` regions, aus, movements, frames or blinks
 #: compare          which region moved most or least, or whether ``region`` moved more than ``than``
-#: head_motion, blink, quality of the recording (``of`` what), summary
+#: head_motion      how far the head moved, or whether it did; ``of`` nod or shake: in that way
+#: blink, quality of the recording (``of`` what), summary (``of=sentence``: in one)
 #: greet            hello, thanks or goodbye (``topic``)
 #: help             what can be asked; with an AU, a moment or ``of``: what that is
 #: decline          asks what a face cannot tell (``topic``)
@@ -83,9 +85,11 @@ MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 OBJECTS: tuple[str, ...] = (
     *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
     *("face", "labels", "json", "method", "self", "all", "only", "z", "speed", "mm", "others"),
+    *("nod", "shake", "people", "sentence"),
 )
-#: Objects of queries that only the rules make: no frame of the networks names them.
-RULED: frozenset[str] = frozenset({"z", "speed", "mm", "others"})
+# Objects of queries that only the rules make: no frame of the networks names them.
+_RULED = frozenset({"z", "speed", "mm", "others", "nod", "shake", "people", "sentence"})
+_RULED_OF_KIND = frozenset({("confidence", "aus"), ("magnitude", "noise")})
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")
 TOPICS: tuple[str, ...] = (
     # What a face cannot tell.
@@ -153,6 +157,11 @@ class Query:
         if any(not 0 < number < 1000 for number in self.aus):
             raise UserError(f"query: AU {self.aus}: expected numbers of 1 to 999")
         object.__setattr__(self, "aus", tuple(sorted(set(self.aus))))
+
+    @property
+    def ruled(self) -> bool:
+        """Whether only the rules make such a query: no frame of the networks gives it."""
+        return self.of in _RULED or (self.kind, self.of) in _RULED_OF_KIND
 
     def __str__(self) -> str:
         words = [self.kind + "?" * self.polar, *["not"] * self.negated]

@@ -11,11 +11,18 @@ _ABOUT_US = {
     "self": r"\b(?:who|what) are you\b(?! (?:able|good|for|sure))|\byour name\b|"
     r"\bare you (?:an? )?(?:human|robot|bot|ai|real|"
     r"machine|person|program|computer|alive|chatgpt|gpt|llm|language model)|"
-    r"\b(?:which|what) model\b|\bwho (?:made|built|programmed) you\b",
-    "method": r"\bhow (?:do|does|did|are|is|was) (?:you|it|this|that|the \w+) (?:measur|work\b|"
+    r"\b(?:which|what) (?:language |ai )?model\b|\bwho (?:made|built|programmed) you\b",
+    "method": r"\bhow (?:do|does|did|are|is|was) (?:you|it|this|that|the \w+(?: \w+)?) "
+    r"(?:measur|work\b|"
     r"comput|"
-    r"calculat|detect)|\boptical flow\b|\bmethod\b|\balgorithm\b",
+    r"calculat|detect|(?:find|found|locate|determine|get) .*\b(?:onset|apex|offset|interval|"
+    r"landmarks?|regions?))|\boptical flow\b|\bmethod\b|\balgorithm\b",
 }
+_SHORTLY = (
+    r"\b(?:one|a single|single|two|a couple of|1|2) (?:short )?(?:sentences?|lines?)\b|\btl ?dr\b|"
+    r"\b(?:nutshell|headline|one liner|caption)\b|^(?:in )?(?:short|brief)$|"
+    r"\b(?:summari[sz]e|sum|describe|report)\b.*\b(?:briefly|shortly|in short|in brief)\b"
+)
 _TURNS = frozenset({"not", "instead", "rather"})
 
 
@@ -33,6 +40,10 @@ def about_chat(asked: Asked) -> Query | None:
         return Query("help", aus=asked.aus)
     if asks and (moments := asked.values("moment")) and not asked.has("how_long", "when"):
         return Query("help", moments=moments)
+    if asks and asked.has("au_word") and asked.says(r"\b(?:combinations?|strings?|codes|coding)\b"):
+        return Query("au")  # "what's the AU combination?"
+    if asked.aus and asked.says(r"^what (?:would|does|do|did|should) .*\blooks?\b"):
+        return Query("help", aus=asked.aus)
     for cue, of in {"au_word": "aus", "micro": "movements", "noise": "noise"}.items():
         if asks and asked.has(cue):
             return Query("help", of=of)
@@ -44,13 +55,19 @@ def about_chat(asked: Asked) -> Query | None:
 
 
 def record(asked: Asked) -> Query | None:
-    """For example "give me JSON"."""
-    return Query("summary", of="json") if asked.has("json") else None
+    """For example "give me JSON", "in one sentence"."""
+    if asked.has("json"):
+        return Query("summary", of="json")
+    about_part = asked.regions or asked.aus or asked.values("class")
+    return Query("summary", of="sentence") if asked.says(_SHORTLY) and not about_part else None
 
 
 def why_not(asked: Asked) -> Query | None:
     """For example "why not fear?", "what speaks against anger?"."""
     classes, aus = asked.values("class"), asked.aus
+    would = r"^what (?:would|do|does|did|should|must)\b.*\b(?:need|have|be there|call|say|miss)"
+    if (classes or aus) and asked.says(would) and not asked.has("move"):
+        return Query("why_not", classes=classes, aus=aus)  # "what would it need to be anger?"
     than = next((m.at for m in asked.marks if m.concept == "than"), 0)
     if asked.has("why") and than and (others := asked.values("class", than)):
         return Query("why_not", classes=others)
@@ -61,6 +78,8 @@ def why_not(asked: Asked) -> Query | None:
     turn = next((i for i, word in enumerate(asked.words) if i and word in _TURNS), 0)
     if "why" in asked.words and asked.values("class", to=turn):
         classes = asked.values("class", turn)  # "why surprise and not fear?"
+    if "why" in asked.words and len(aus) > 1 and turn > 1:
+        aus = Asked.of(asked.text.partition(f" {asked.words[turn]} ")[2]).aus or aus
     if classes or aus or asked.has("against") or len(asked.words) <= 6:
         return Query("why_not", classes=classes, aus=aus, **asked.where)
     return None
@@ -91,6 +110,10 @@ def sure(asked: Asked) -> Query | None:
         asked.says(r"^pretty sure\b")
     ):
         return None  # "is fear the right label?" is about fear
+    if asked.says(r"\blandmarks?\b"):
+        return None
+    if asked.has("au_word") and not asked.aus and not asked.polar:
+        return Query("confidence", of="aus")  # "each action unit, and how sure you are"
     return Query("confidence", classes=asked.values("class"), aus=asked.aus)
 
 
@@ -98,6 +121,12 @@ def probability(asked: Asked) -> Query | None:
     """For example "how likely is fear?", "what is the second guess?", "anger over disgust?"."""
     if asked.has("second"):
         return Query("probability", rank="second")
+    if asked.has("feel", "likely") and asked.says(r"\b(?:worst|least (?:likely|probable|well))\b"):
+        return Query("probability", rank="least")
+    if asked.first == "rank" and asked.has("feel"):
+        return Query("probability")
+    if asked.values("class") and asked.says(r"^how \w+ (?:is|was|does|did|do) \w+(?: \w+)?$"):
+        return Query("probability", classes=asked.values("class"))
     classes = asked.values("class")
     than = next((m.at for m in asked.marks if m.concept == "than"), 9999)
     preferred = asked.values("class", to=than) and asked.values("class", than)

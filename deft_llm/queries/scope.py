@@ -56,6 +56,7 @@ _PLAIN = frozenset(
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
+    rank ranked ranking worst threshold truncated landmark landmarks noisiest
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

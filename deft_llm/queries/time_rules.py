@@ -10,6 +10,12 @@ _JUDGED = (
     r"analyzed|"
     r"poor|shaky|reliable)\b"
 )
+# A head that is turned or shaken goes to the sides, one that nods up and down.
+_HEAD_WAYS = {
+    "nod": r"\bnod|\bhead\b.* (?:up|down)\b",
+    "shake": r"\bsh(?:ake|akes|ook|aking|aken)\b|\bturn|\brotat|\bhead\b.* (?:aside|sideways|"
+    r"side)\b",
+}
 #: Seconds: expressions of up to half a second count as micro-expressions.
 BRIEF = 0.5
 
@@ -33,6 +39,10 @@ def head(asked: Asked) -> Query | None:
     """For example "did the head move?"."""
     if not asked.has("head") or asked.regions:
         return None
+    for of, pattern in _HEAD_WAYS.items():
+        # "Did he nod or shake his head?" asks whether it moved.
+        if asked.says(pattern) and "or" not in asked.words:
+            return Query("head_motion", asked.whether, asked.negated and asked.whether, of=of)
     return Query("head_motion", polar=asked.polar, negated=asked.negated, bound=asked.bound)
 
 
@@ -68,6 +78,8 @@ def count(asked: Asked) -> Query | None:
         asked.bound is not None and asked.limited not in {"s", "px", "%"}
     )
     counts = asked.has("count") or asked.first == "count"
+    if counts and asked.has("frame_word") and asked.values("moment"):
+        return None  # "how many frames from onset to apex?"
     if not counts and not (polar and single and not asked.has("how_long", "strong")):
         return None
     if asked.regions and asked.says(r"\b(?:only|just) one\b"):
@@ -101,12 +113,17 @@ def how_long(asked: Asked) -> Query | None:
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")
     span = asked.has("how_long") or (asked.says(lasting) and not timed)
+    span = span or (asked.has("count") and asked.has("frame_word") and asked.has("moment"))
+    if asked.has("micro") and asked.says(r"\bor (?:an? )?(?:macro\w*|micro\w*|normal)\b"):
+        return Query("how_long")  # "micro or macro?": that is told by how long it lasts
     span = span or (polar and asked.limited == "s" and not timed and not asked.has("moment"))
     span = span or (
         asked.says(r"\btime (?:between|from)\b|^from .* to\b") and len(asked.values("moment")) == 2
     )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+    if polar and asked.says(r"\bfad\w+\b.*\b(?:slow|fast|quick|abrupt|sudden|gradual)"):
+        return Query("how_long", moments=("apex", "offset"))
     over = asked.values("moment") == ("offset",) and asked.has("brief")  # "was it over quickly?"
     timed = asked.has("how_much", "more", "summary") or (asked.has("moment") and not over)
     if polar and not span and not asked.regions and not timed:
@@ -150,6 +167,8 @@ def order(asked: Asked) -> Query | None:
         return Query("order", rank=rank)
     if asked.polar and not asked.regions and asked.says(r"\b(?:all|everything)\b.*\btogether$"):
         return Query("order", True, True)
+    if asked.polar and len(asked.regions) > 1 and asked.says(r"\bmov\w+ together\b"):
+        return Query("order", True, True, regions=asked.parts)
     last = asked.polar and bool(asked.regions) and asked.says(r"\blast$")
     if not (asked.has("first", "final", "order") or last) or asked.has("au_word", "when"):
         return None

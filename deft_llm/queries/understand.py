@@ -29,7 +29,7 @@ from deft_llm.queries.frame_scores import FrameScores
 from deft_llm.queries.lexicon import lexicon
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.motion_rules import excepted
-from deft_llm.queries.query import RULED, TALK, Query
+from deft_llm.queries.query import TALK, Query
 from deft_llm.queries.scope import is_elsewhere, strangers
 
 UNKNOWN = Query("unknown")
@@ -67,8 +67,12 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
         reading_rules.about_chat,
         measure_rules.in_noise_floors,
         measure_rules.in_millimetres,
+        measure_rules.why_still,
+        measure_rules.noisiest,
         measure_rules.speed,
         measure_rules.other_movements,
+        measure_rules.rise_and_fall,
+        measure_rules.people,
         reading_rules.why_not,
         reading_rules.combined,
     ),
@@ -100,7 +104,7 @@ def understand(
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):
         return Query("greet", topic=topic)
     text = without_manners(text)
-    if topic := greeting(text):  # "ok thanks, bye"
+    if (topic := greeting(text)) and not (topic == "thanks" and doubts):  # "ok thanks, bye"
         return Query("greet", topic=topic)
     query = _understood(text, before, network)
     if query.kind in {"decline", "unknown"} and (asks := sentence_that_asks(text)):
@@ -159,13 +163,16 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
     fits = not (_loses(ruled, reading.asks) or _is_open(asked, ruled, reading.asks))
     # What a question of two parts asks, no one frame says.
     fits = fits or (reading.share >= trust.certain and not _TWO_PARTS.search(asked.text))
+    fits = fits and not _is_another(asked, ruled, reading.asks)
     sure = reading.asks if certain and fits else None
     if ruled is not None and ruled.kind in TALK:
         # "what is meant by the offset?": of the same kind, but it says of what.
         asks = reading.query
         closer = asks is not None and asks.kind == ruled.kind and reading.share >= trust.certain
+        closer = closer and not ruled.of
         return asks if asks is not None and closer else ruled
-    if ruled is not None and ruled.of in RULED and not strangers(asked):
+    # "In one sentence, for a paper": for whom it is said does not change what is said.
+    if ruled is not None and ruled.ruled and (ruled.of == "sentence" or not strangers(asked)):
         return ruled  # the network can only take it for something else
     if reading.claim < _least(asked, ruled, reading, alone):
         if len(strangers(asked)) == len(asked.words) and reading.share < _WORDLESS:
@@ -199,18 +206,34 @@ def _is_open(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
     return open_ or bool(excepted(asked))
 
 
+def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
+    """Whether a query is surely not what is asked, by a form that the rules know."""
+    if ruled is None or read is None:
+        return False
+    kinds = ruled.kind, read.kind
+    ways = [
+        asked.first == "about" and read.polar != ruled.polar and not asked.says(r"\bdid\b"),
+        asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
+        kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
+        kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
+        kinds == ("why_not", "why"),
+        asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),
+    ]
+    return any(ways)
+
+
 def _loses(ruled: Query | None, read: Query | None) -> bool:
     """Whether a query leaves out what the rules found, such as the class that "why?" refers to."""
     if ruled is None or read is None:
         return False
-    kept = ("regions", "aus", "classes", "than", "sides")
+    kept = ("regions", "aus", "classes", "than", "sides", "rank")
     narrowed = read.kind == "why_not" and ruled.kind in {"why", "why_not"}
     open_ = ruled.kind == "moved" and not ruled.polar and read.kind != "moved"
     record = ruled.kind == "summary" and bool(ruled.of)
     reasons = ruled.kind == "why" and read.kind == "summary"
     return (
         record
-        or ruled.of in RULED
+        or ruled.ruled
         or reasons
         or narrowed
         or open_

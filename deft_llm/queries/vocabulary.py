@@ -71,14 +71,23 @@ WAYS: dict[str, str] = {
 
 #: AU numbers -> what people call them in one word. FACS's own names are added by ``au_phrases``.
 ACTIONS: dict[tuple[int, ...], str] = {
-    (12,): "smile|grin|smiley|laugh|giggle|beam|chuckle",
+    (1, 2): "frontalis",
+    (12,): "smile|grin|smiley|laugh|giggle|beam|chuckle|zygomaticus|zygomaticus major|"
+    "zygomatic major",
+    (10,): "levator labii|levator labii superioris",
+    (15,): "depressor anguli oris|triangularis",
+    (16,): "depressor labii|depressor labii inferioris",
+    (20,): "risorius",
+    (21,): "platysma",
+    (18, 22, 23, 24): "orbicularis oris",
     (12, 14): "smirk|half smile|lopsided smile|crooked smile",
-    (4,): "frown|scowl|glower",
-    (5,): "stare|goggle|wide eyed",
-    (6, 7): "squint|crow foot|crows foot",
+    (4,): "frown|scowl|glower|corrugator|corrugator supercilii|procerus",
+    (5,): "stare|goggle|wide eyed|levator palpebrae",
+    (6, 7): "squint|crow foot|crows foot|orbicularis oculi",
     (9, 10): "sneer|snarl",
     (9, 10, 20): "grimace|wince",
-    (14,): "dimple",
+    (14,): "dimple|buccinator",
+    (17,): "mentalis",
     (17, 18, 22): "pout|sulk",
     (18,): "pucker|kiss|kissy",
     (25, 26, 27): "gape|yawn",
@@ -87,8 +96,11 @@ ACTIONS: dict[tuple[int, ...], str] = {
 #: any order: "wrinkled her nose", "was the nose wrinkled".
 PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
     (4,): (frozenset({"brow", "forehead", "inner brow"}), "furrow|knit|knitted|scrunch|draw in"),
-    (5,): (frozenset({"eye", "upper lid"}), "widen|wide|big|bulge"),
-    (6, 7): (frozenset({"eye", "lower lid"}), "narrow|squeeze|screw up|tighten|tense|crinkle"),
+    (5,): (frozenset({"eye", "upper lid"}), "widen|wide|wider|big|bigger|bulge"),
+    (6, 7): (
+        frozenset({"eye", "lower lid"}),
+        "narrow|narrower|squeeze|screw up|tighten|tense|crinkle|smaller|shrink",
+    ),
     (9,): (frozenset({"nostril wing"}), "wrinkle|scrunch|crinkle|scrunch up|crease|turn up"),
     (9, 10): (frozenset({"lip", "upper lip"}), "curl"),
     (18, 23, 24): (frozenset({"lip", "mouth"}), "purse|pucker"),

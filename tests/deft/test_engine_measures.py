@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 
 from deft_llm.answers import COARSE_LABELS
@@ -9,10 +12,11 @@ from deft_llm.clip import Interval
 from deft_llm.deft.inference.engine import execute
 from deft_llm.deft.inference.replies import reply
 from deft_llm.deft.inference.sight import Weighed
+from deft_llm.motion.region_paths import Trajectory
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.queries.query import parse_query
 
-from .known_clips import BACK, BROWS, clip, look, reading
+from .known_clips import BACK, BROWS, FRAMES, clip, look, reading
 
 
 def test_noise_floors_and_z_of_regions_are_told_whether_they_moved_or_not() -> None:
@@ -82,3 +86,56 @@ def test_other_movements_are_told_with_their_frames() -> None:
     assert text.startswith("Another movement peaks at 0.350 s (frames 31 to 39).")
     assert reply(look("when of=others", clip(BROWS))) == "No other movement is found."
     assert look("when of=others", clip(BROWS, trajectory=None)).untold
+
+
+def test_a_summary_in_one_sentence_is_one() -> None:
+    measurement = clip(BROWS, BACK)
+    told = reply(look("summary of=sentence", measurement, reading(measurement)))
+    # What ends the sentence is its one full stop that no number holds.
+    assert re.findall(r"\.(?!\d)", told) == ["."] and told.endswith("from 0.050 to 0.300 s.")
+    assert told.startswith("It is read as surprise") and "inner brows moved up" in told
+
+
+def test_a_nod_goes_up_and_down_and_a_shake_to_the_sides() -> None:
+    path = np.zeros((FRAMES, 2), np.float32)
+    path[10:20, 1] = 3.0
+    path[12:18, 0] = -0.5
+    regions = clip(BROWS, BACK).trajectory.regions
+    measurement = clip(BROWS, BACK, trajectory=Trajectory(regions, path))
+    nod = look("head_motion? of=nod", measurement)
+    assert nod.polarity is True and look("head_motion? of=shake", measurement).polarity is False
+    assert (
+        reply(nod)
+        == "Yes. Over the clip the head moves 0.50 px to the sides and 3.00 px up and down."
+    )
+    level = clip(BROWS, BACK, trajectory=Trajectory(regions, path[:, ::-1]))
+    assert look("head_motion? of=shake", level).polarity is True
+    assert look("head_motion? of=nod", clip(BROWS, BACK)).polarity is False
+
+
+def test_the_noisiest_and_the_second_largest_region() -> None:
+    measurement = clip(BROWS, BACK)
+    noisiest = look("magnitude of=noise rank=most", measurement)
+    floor = next(f.value for f in noisiest.facts if f.what == "noise floor")
+    assert floor == pytest.approx(float(measurement.table_apex.noise.max()), abs=1e-3)
+    first, second = (look(f"compare rank={rank}", measurement) for rank in ("most", "second"))
+    assert first.facts[0].about.partition(" ")[2] != second.facts[0].about.partition(" ")[2]
+    assert first.facts[0].value > second.facts[0].value
+    assert "What moves second most is the left mouth corner." in reply(second)
+
+
+def test_what_rests_on_the_way_back_is_named() -> None:
+    """Other regions did move, so it is not said that none did."""
+    told = reply(look("moved? region=glabella moment=offset", clip(BROWS, BACK)))
+    assert told == "No. The glabella (z 0.0) stays at rest."
+
+
+def test_each_au_is_told_with_its_probability() -> None:
+    measurement = clip(BROWS, BACK)
+    told = reply(look("confidence of=aus", measurement, reading(measurement, aus=("1", "2"))))
+    assert told.count("probability") == 2 and "AU1 inner brow raiser (probability" in told
+
+
+def test_how_many_people_are_there_is_not_answered_by_yes_or_no() -> None:
+    found = look("quality of=people", clip(BROWS, BACK))
+    assert found.polarity is None and reply(found) == "The face is seen in 40 frames of 40."

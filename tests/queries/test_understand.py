@@ -95,14 +95,14 @@ what moved most | compare rank=most
 did the mouth move more than the eyebrows? | compare? region=mouth than=brow
 did the mouth or the brows move more | compare region=mouth,brow rank=most
 did the head move? | head_motion?
-did he nod | head_motion?
+did he nod | head_motion? of=nod
 did she blink | blink?
 how often did she blink? | count of=blinks
 is the video good enough? | quality?
 what's the frame rate | quality of=rate
 is the clip too dark | quality? not of=light
 could anything not be measured? | quality? not
-summarise in one sentence | summary
+summarise in one sentence | summary of=sentence
 tell me everything | summary
 describe the clip | summary
 give me json | summary of=json
@@ -209,7 +209,7 @@ are you sure it's fear? | confidence class=fear
 how many muscles moved? | count of=aus
 how many parts of the face moved? | count of=regions
 is there more than one expression? | count? of=movements more=1
-did he shake his head? | head_motion?
+did he shake his head? | head_motion? of=shake
 was the head still? | head_motion? not
 is it too dark? | quality? not of=light
 is the light constant | quality? of=light
@@ -341,6 +341,40 @@ has he kept his head still? | head_motion? not
 did she do it just once? | count? of=movements less=2
 did he do it again? | decline topic=guilt
 remind me what the apex was | help moment=apex
+did her eyes get smaller? | au? au=6,7
+are the eyes wider than before | au? au=5
+does the left eyebrow go higher than the right | side_difference? region=brow side=left
+when was the apex / and in seconds? | when moment=apex
+did it come back to rest? / tell me about the chin | moved region=chin
+how far did the mouth move / give me z for each region | magnitude of=z
+how confident are you in AU5 / is AU4 in there | au? au=4
+could AU12 be AU14 instead / is she happy | emotion? class=happiness
+was the corrugator active | au? au=4
+did the orbicularis oculi contract | au? au=6,7
+was it faster going up than coming down | how_long
+how many frames is the apex away from the onset | how_long moment=onset,apex
+how fast did the brows go up | how_long region=brow of=speed
+why is the mouth not moving | magnitude region=mouth of=z
+why AU1 and not AU4 | why_not au=4
+what would you need to see to call it anger | why_not class=anger
+is there more than one person | quality of=people
+is it a micro expression or a macro expression | how_long
+list all the action units with how sure you are | confidence of=aus
+which region was the noisiest | magnitude of=noise rank=most
+was anything moving before the onset | when of=others
+can you say this for a paper, in two sentences | summary of=sentence
+so nothing there? / sure? | confidence
+what is the largest movement? / and the second biggest? | compare rank=second
+do the cheeks and the mouth corners move together | order? not region=cheek,mouth_corner
+tell me about the left half of the face only | moved side=left
+was the end cut off | moved? not moment=offset
+which emotion fits worst | probability rank=least
+how happy is she | probability class=happiness
+give me a table of the regions | moved
+did he nod or shake his head | head_motion?
+how does this work | help of=method
+what does px mean here | help of=mm
+what is the threshold for moving | help of=z
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

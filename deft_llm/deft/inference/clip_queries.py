@@ -70,6 +70,8 @@ def quality(query: Query, sight: Sight) -> Findings:
     # That nothing moved says something of the face, and nothing of the recording.
     told = [remark for remark in measured.remarks if not remark.startswith(NO_MOTION)]
     remarks = tuple(Fact("clip", "remark", remark) for remark in told)
+    if query.of == "people":
+        return Findings(query, facts=(facts["face"], *remarks))
     if query.of in facts:
         fact = facts[query.of]
         good = {

@@ -89,7 +89,7 @@ def _returned(query: Query, sight: Sight) -> Findings:
     rise, fall = sight.measurement.table_apex, sight.measurement.table_offset
     names = [row.region for row in sight.rows if row.region in places(query)]
     if not names:
-        return Findings(query, query.negated, (STILL,))
+        return Findings(query, query.negated, still(query, sight))
     index = [REGION_NAMES.index(name) for name in names]
     out = np.stack([rise.u, rise.v])[:, index]
     back = np.stack([fall.u, fall.v])[:, index]
@@ -152,7 +152,7 @@ def still(query: Query, sight: Sight) -> tuple[Fact, ...]:
 
 def magnitude(query: Query, sight: Sight) -> Findings:
     """How far the regions moved, or whether further than a bound."""
-    if query.of == "z":
+    if query.of in {"z", "noise"}:
         return _in_noise_floors(query, sight)
     rows = sight.asked_rows(query)
     frames = sight.fall if "offset" in query.moments else sight.rise
@@ -174,13 +174,14 @@ def magnitude(query: Query, sight: Sight) -> Findings:
 
 
 def _in_noise_floors(query: Query, sight: Sight) -> Findings:
-    """Motion, noise floor and z of the regions asked about, the largest z first."""
+    """Motion, noise floor and z of the regions asked about, the largest z, or floor, first."""
     table, names = sight.table(query), places(query)
     if (unseen := sight.unseen(names)) and len(unseen) == len(names):
         return Findings(query, untold=_not_placed(unseen))
     rows = {row.region: row for row in sight.asked_rows(query)}
     index = [REGION_NAMES.index(name) for name in names if name not in unseen]
-    index = sorted(index, key=lambda i: -float(table.z[i]))[: 1 if query.rank else None]
+    column = table.noise if query.of == "noise" else table.z
+    index = sorted(index, key=lambda i: -float(column[i]))[: 1 if query.rank else None]
     facts: list[Fact] = []
     for i in index:
         name = REGION_NAMES[i]
@@ -255,6 +256,9 @@ def compare(query: Query, sight: Sight) -> Findings:
     if not rows:
         return Findings(query, query.negated if query.polar else None, still(query, sight))
     row = rows[-1] if query.rank == "least" else rows[0]
+    if query.rank == "second":
+        first = {row.region, facs.mirror_region(row.region)}
+        row = next((other for other in rows if other.region not in first), rows[-1])
     most = (row.region in places(query)) != query.negated if query.polar else None
     twin = next((other for other in rows if other.region == facs.mirror_region(row.region)), None)
     pair_rows = [row, *([twin] if twin is not None and twin is not row else [])]

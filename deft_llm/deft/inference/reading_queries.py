@@ -321,6 +321,9 @@ def confidence(query: Query, sight: Sight) -> Findings:
         return Findings(query, facts=(STILL,))
     if reason := unjudged(sight):
         return Findings(query, untold=reason)
+    if query.of == "aus":
+        named = tuple(au_fact(code, sight) for code in sight.explanation.aus)
+        return Findings(query, facts=named or (Fact("aus", "number", 0),))
     second = _chances(tuple(_runner_up(sight)), sight)
     doubt = sight.explanation.disagreement
     doubts = (Fact("reading", "doubt", doubt),) if doubt else ()

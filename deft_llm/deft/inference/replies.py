@@ -172,7 +172,7 @@ def _moved(found: Findings) -> list[str]:
 
 
 def _magnitude(found: Findings) -> list[str]:
-    if found.query.of == "z":
+    if found.query.of in {"z", "noise"}:
         return _in_noise_floors(found.facts)
     scaled = [
         f"The eyes lie about {INTEROCULAR:.0f} px apart: the {fact.about} moves "
@@ -208,7 +208,7 @@ def _compare(found: Findings) -> list[str]:
     query, rows = found.query, _rows(found.facts)
     if query.than or not rows:
         return _facts(found)
-    most = "least" if query.rank == "least" else "most"
+    most = {"least": "least", "second": "second most"}.get(query.rank, "most")
     what = found.facts[0].about
     return [f"What moves {most} is the {what}.", *motion(rows)]
 
@@ -268,8 +268,13 @@ def _order(found: Findings) -> list[str]:
 
 def _head(found: Findings) -> list[str]:
     head = [f"{fact.value:.2f} px" for fact in found.facts if fact.about == "head"]
+    if not head:
+        return []
+    if found.query.of and len(head) > 2:
+        across, along = head[-2:]
+        return [f"Over the clip the head moves {across} to the sides and {along} up and down."]
     during = f", {head[1]} of it during the movement" if len(head) > 1 else ""
-    return [f"The head moves by up to {head[0]} over the clip{during}."] if head else []
+    return [f"The head moves by up to {head[0]} over the clip{during}."]
 
 
 def _blink(found: Findings) -> list[str]:
@@ -316,6 +321,8 @@ def _quality(found: Findings) -> list[str]:
 def _aus(found: Findings) -> list[str]:
     sentences = []
     named = [fact for fact in found.facts if fact.what == "named"]
+    if named and found.query.kind == "confidence" and found.query.of == "aus":
+        return [f"{_listed([f'{au_name(fact.about)} ({fact.unit})' for fact in named])}."]
     if named and not found.query.aus:
         listed = ", ".join(au_name(fact.about) for fact in named)
         return [listed if found.polarity is None else f"{listed}."]
@@ -428,11 +435,43 @@ def _summary(found: Findings) -> list[str]:
     facts = found.facts
     if found.query.of == "json":
         return [str(facts[0].value)]
+    if found.query.of == "sentence" and (rows := _rows(_moving(facts))):
+        return [_sentence(found, rows)]
     reading = [_reading(fact) for fact in facts if fact.what == "emotion"]
     aus = [au_name(fact.about) for fact in facts if fact.what == "named"]
-    moved = motion(_rows([fact for fact in facts if fact.what == "moved"]))
+    moved = motion(_rows(_moving(facts)))
     said = [f"Action units: {', '.join(aus)}."] if aus else []
     return [*reading, *said, *moved, *_still(facts), *_when(found)[: bool(moved)], *_length(found)]
+
+
+def _moving(facts: Sequence[Fact]) -> list[Fact]:
+    return [fact for fact in facts if fact.what == "moved"]
+
+
+def _sentence(found: Findings, rows: Sequence[Evidence]) -> str:
+    """The clip in one sentence: how it is read, what moved where to, and when."""
+    ways: dict[str, list[Evidence]] = {}
+    for row in rows:
+        ways.setdefault(row.direction, []).append(row)
+    moved = [
+        f"the {_listed(_places_of(group))} moved {way} by up to "
+        f"{max(row.magnitude for row in group):.2f} px"
+        for way, group in ways.items()
+    ]
+    reading = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
+    read = f"{reading[0].removesuffix('.')}: " if reading else ""
+    times = {fact.about: fact.value for fact in found.facts if fact.what == "time"}
+    when = f", from {times['onset']:.3f} to {times['offset']:.3f} s" if times else ""
+    return _capital(f"{read}{_listed(moved)}{when}.")
+
+
+def _places_of(rows: Sequence[Evidence]) -> list[str]:
+    """Names of regions, those of both sides as one: "brows"."""
+    names = [row.region for row in rows]
+    pairs = {n for n in names if facs.mirror_region(n) in names and facs.mirror_region(n) != n}
+    parts = (n.partition(" ")[2] for n in names if n in pairs)
+    both = [PLURALS.get(part, f"{part}s") for part in dict.fromkeys(parts)]
+    return [*both, *(name for name in names if name not in pairs)]
 
 
 def _length(found: Findings) -> list[str]:
@@ -454,7 +493,9 @@ _WORDS: dict[str, Callable[[Findings], list[str]]] = {
     "au": _aus,
     "emotion": _emotion,
     "probability": lambda found: _aus(found) if found.query.aus else _emotion(found),
-    "confidence": lambda found: _aus(found) if found.query.aus else _emotion(found),
+    "confidence": lambda found: (
+        _aus(found) if found.query.aus or found.query.of == "aus" else _emotion(found)
+    ),
     "why": _why,
     "why_not": _why,
     "summary": _summary,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deft_llm import facs
+from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.queries.phrasing import nearest, questions
 from deft_llm.queries.query import Query
 
@@ -58,6 +59,8 @@ _THINGS = {
     "counts as moved from three times that.",
     "z": "z is how far a region moved in noise floors: how much it seems to move while it is at "
     "rest. From a z of 3 a region counts as moved.",
+    "mm": f"A pixel (px) is one of the aligned face, on which the eyes lie {INTEROCULAR:.0f} px "
+    "apart.",
     "method": "The face is aligned, optical flow is measured from onset to apex, the head's own "
     "motion is removed, and each region's motion is held against its noise. The model reads what "
     "is left.",

@@ -18,6 +18,8 @@ from deft_llm.queries.query import MOMENTS, Query
 #: Canonical px from which a head is said to have moved; our own choice: half of the least drift of
 #: the simulated clips is noise of the landmarks.
 HEAD_PX = 1.0
+#: A head nods, or shakes, if it goes so many times further that way than across it; our choice.
+_ONE_WAY = 2.0
 _UNFOLLOWED = "the motion was measured between given frames only, not over the clip"
 
 
@@ -213,6 +215,24 @@ def head_motion(query: Query, sight: Sight) -> Findings:
     if not math.isnan(shift := float(sight.measurement.head_shift)):
         frames = (sight.measurement.interval.onset, sight.measurement.interval.offset)
         facts.append(Fact("head", "px during the movement", round(shift, 2), "px", frames=frames))
+    if query.of and (path := _head_spans(sight)):
+        across, along = path
+        facts += [
+            Fact("head", "px across", round(across, 2), "px"),
+            Fact("head", "px up and down", round(along, 2), "px"),
+        ]
+        mine, other = (along, across) if query.of == "nod" else (across, along)
+        so = mine >= HEAD_PX and mine >= _ONE_WAY * other
+        return Findings(query, (so != query.negated) if query.polar else None, tuple(facts))
     kind, limit = query.bound or ("more", HEAD_PX)
     yes = px >= limit if kind == "more" else px < limit
     return Findings(query, (yes != query.negated) if query.polar else None, tuple(facts))
+
+
+def _head_spans(sight: Sight) -> tuple[float, float] | None:
+    """How far the head went to the sides and up and down, px."""
+    trajectory = sight.measurement.trajectory
+    if trajectory is None:
+        return None
+    across, along = np.nanmax(trajectory.head, axis=0) - np.nanmin(trajectory.head, axis=0)
+    return float(across), float(along)
