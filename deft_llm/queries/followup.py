@@ -50,6 +50,12 @@ _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| w
 _THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
 _EVERY = r"\b(?:each|every|all)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b"
+_AGAIN = re.compile(
+    r"^(?:can you )?(?:shorter|more briefly|repeat|again|pardon|"
+    r"(?:say|tell me) (?:that|it|this)(?: again| once more)|"
+    r"come again|once more|what did you say)\b(?: (?:that|it|this|please))*"
+    r"(?: (?:but|only|just)? ?(?:shorter|short|briefly|more briefly))?$"
+)
 _UNIT = re.compile(
     r"^(?:and |but |or )?(?:what about )?in (?:seconds?|s|ms|milliseconds?|frames?|pixels?|px)$"
 )
@@ -140,6 +146,13 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     return None
 
 
+def again(text: str, before: Query | None) -> Query | None:
+    """What "say that again", or "shorter, please", asks for; None if a text is no such thing."""
+    if before is None or not _AGAIN.search(text.strip(" ?!.,")):
+        return None
+    return Query("summary", of="sentence") if re.search(r"\b(?:short|brief)", text) else before
+
+
 def _turned(text: str, before: Query) -> Query | None:
     """What "where exactly?" and "and back?" ask after a question."""
     if before.kind == "moved" and before.polar and _WHERE_EXACTLY.search(text):
@@ -211,6 +224,8 @@ def replaced(before: Query, new: dict[str, Any], own: Query | None) -> Query | N
     """The query before with some fields changed; what it asks by itself, if they do not fit."""
     if not all(_carries(before, name) for name in new):
         return own
+    if before.kind == "side_difference" and {"regions", "sides"} <= new.keys():
+        return own  # "left brow?" is no question about both sides
     # Motion is measured on its way to the apex and back from it, not at a moment.
     if before.kind in _MOVEMENT and not {"onset", "apex"}.isdisjoint(new.get("moments", ())):
         return own

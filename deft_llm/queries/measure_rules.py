@@ -17,6 +17,11 @@ _STILL = (
     r"\b(?:not|no|nothing|still|ignor\w*|skip\w*|exclud\w*|leave|left out|missing|omit\w*|"
     r"without)\b"
 )
+_NEARLY = (
+    r"\bsub ?threshold\b|\b(?:below|under|near|close to|almost|nearly) (?:the |at |reached )*"
+    r"(?:threshold|noise floors?|cut ?off)\b|\b(?:nearly|almost) (?:detect|moved|active|found|"
+    r"counted|missed)"
+)
 _NOISIEST = (
     r"\bnoisiest\b|\b(?:most|highest|largest|greatest) (?:noise|noisy)\b|\bleast (?:certain|"
     r"reliabl\w+) (?:part|region|area)\b"
@@ -63,6 +68,8 @@ _OTHERS = (
 
 def z_explained(asked: Asked) -> Query | None:
     """For example "what does z mean?", "z?", "from which threshold does a region move?"."""
+    if asked.says(_NEARLY):
+        return None
     if asked.says(r"^(?:what|which|from)\b.*\b(?:threshold|cut ?off|criterion)\b"):
         return Query("help", of="z")
     if not asked.says(_Z) or asked.regions or asked.sides or asked.says(rf"{_OF_ALL}|{_ITS}"):
@@ -119,6 +126,11 @@ def other_movements(asked: Asked) -> Query | None:
     if not asked.says(_OTHERS) or asked.polar or asked.has("count") or asked.regions:
         return None
     return Query("when", of="others")
+
+
+def nearly(asked: Asked) -> Query | None:
+    """For example "is there movement just below the threshold?", "what did you nearly detect?"."""
+    return Query("moved", of="likely", **asked.where) if asked.says(_NEARLY) else None
 
 
 def why_still(asked: Asked) -> Query | None:

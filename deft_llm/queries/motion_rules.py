@@ -104,6 +104,8 @@ def compare(asked: Asked) -> Query | None:
 def magnitude(asked: Asked) -> Query | None:
     """For example "how far did it move?", "was it a strong movement?"."""
     polar, bound = asked.polar, asked.bound
+    if asked.has("strong") and asked.has("weak") and "or" in asked.words and not asked.aus:
+        return Query("magnitude", **asked.where)  # "was it strong or weak?"
     sized = asked.has("how_much") or asked.says(r"\bpx\b|\bpixels?\b")
     if (
         polar

@@ -32,7 +32,8 @@ from deft_llm.errors import UserError
 MOST_CHARACTERS = 500
 #: What a query asks for.
 #:
-#: moved            which regions moved, or whether these did, ``all`` of them, or ``only`` they
+#: moved            which regions moved, or whether these did, ``all`` of them, or ``only`` they;
+#:                  ``of=likely`` which nearly reached what counts as moved
 #: direction        where to, or whether in this direction
 #: magnitude        how far, in pixels; ``of=z`` in noise floors, ``of=mm`` in units of length;
 #:                  ``of=noise`` with the largest noise floors instead
@@ -85,10 +86,10 @@ MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 OBJECTS: tuple[str, ...] = (
     *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
     *("face", "labels", "json", "method", "self", "all", "only", "z", "speed", "mm", "others"),
-    *("nod", "shake", "people", "sentence"),
+    *("nod", "shake", "people", "sentence", "likely", "strength", "files", "accuracy"),
 )
 # Objects of queries that only the rules make: no frame of the networks names them.
-_RULED = frozenset({"z", "speed", "mm", "others", "nod", "shake", "people", "sentence"})
+_RULED = frozenset({"z", "speed", "mm", "others", "nod", "shake", "people", "sentence", "likely"})
 _RULED_OF_KIND = frozenset({("confidence", "aus"), ("magnitude", "noise")})
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")
 TOPICS: tuple[str, ...] = (

@@ -8,7 +8,15 @@ from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import Query
 
 _ABOUT_US = {
+    "strength": r"\b(?:slight|moderate|marked)\b(?=.*\bmean)|\b(?:counts? as|do you (?:say|call)|"
+    r"what is|what means|mean by) (?:it |a )?(?:slight|moderate|marked)\b",
+    "files": r"\bcsv\b|\bexport\b|\bheat ?maps?\b|\b(?:plot|draw|picture|download|save)\b.*"
+    r"\b(?:curve|motion|arrows?|report|results?|overlay)\b|^(?:plot|download|save)\b",
+    "accuracy": r"\bhow (?:accurate|reliable|good|precise)\b.*\b(?:you|usually|generally|overall|"
+    r"in general|model|method|program|detection|recognition)\b|\b(?:biased?|unfair)\b|"
+    r"\berror rates?\b|\b(?:benchmark|validated)\b",
     "self": r"\b(?:who|what) are you\b(?! (?:able|good|for|sure))|\byour name\b|"
+    r"^what (?:is|does) (?:a )?deft\b|"
     r"\bare you (?:an? )?(?:human|robot|bot|ai|real|"
     r"machine|person|program|computer|alive|chatgpt|gpt|llm|language model)|"
     r"\b(?:which|what) (?:language |ai )?model\b|\bwho (?:made|built|programmed) you\b",
@@ -188,6 +196,8 @@ def au(asked: Asked) -> Query | None:
     if asked.aus:
         polar = asked.polar and not asked.choice("au")
         return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
+    if asked.has("au_word") and asked.has("most") and not asked.polar:
+        return Query("confidence", of="aus")  # "which AU is the strongest?"
     if asked.has("au_word"):
         return Query("au", asked.whether, **asked.where)
     return None

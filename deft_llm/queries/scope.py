@@ -56,7 +56,7 @@ _PLAIN = frozenset(
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
-    rank ranked ranking worst threshold truncated landmark landmarks noisiest
+    nearly almost threshold rank ranked ranking worst truncated landmark landmarks noisiest
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )
@@ -93,6 +93,8 @@ _ELSEWHERE = tuple(
         r"babies|animals|"
         r"women|men|fish|monkeys|we(?! (?:have|see|find|get|measure|observe|know|talking|dealing|"
         r"looking|exclude|rely|say|call|count|conclude|tell|trust)\b))\b",
+        r"^(?:can|could|do|are) (?:emotions?|feelings?) (?:really |ever |even )?(?:be |show|reveal|"
+        r"appear|visible)",
         r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|"
         r"(?<!most )(?<!last )(?<!movement )(?<!motion )(?<!least )\bof all$|"
         r"\bin life\b",

@@ -10,6 +10,11 @@ _JUDGED = (
     r"analyzed|"
     r"poor|shaky|reliable)\b"
 )
+_SIZE = (
+    r"\bface\b.*\b(?:(?:big|large|small|close|near) enough|too (?:small|far|close|large|big))\b|"
+    r"\bpixels? (?:between|across|wide is) .*\b(?:eyes|face)\b|\b(?:size of|how (?:big|large) "
+    r"(?:is|was)) the face\b"
+)
 # A head that is turned or shaken goes to the sides, one that nods up and down.
 _HEAD_WAYS = {
     "nod": r"\bnod|\bhead\b.* (?:up|down)\b",
@@ -24,6 +29,8 @@ def blink(asked: Asked) -> Query | None:
     """For example "did she blink?", "did he wink?"."""
     if asked.has("wink"):
         return Query("blink", polar=asked.polar, of="wink", sides=asked.sides)
+    if asked.aus == (45,) and asked.polar:
+        return Query("blink", polar=True, negated=asked.negated)
     if not asked.has("blink") or 45 in asked.aus:
         return None
     if asked.has("count"):
@@ -48,6 +55,10 @@ def head(asked: Asked) -> Query | None:
 
 def quality(asked: Asked) -> Query | None:
     """For example "is the video good enough?", "what is the frame rate?"."""
+    if asked.says(_SIZE) and not asked.has("quality", "how_long"):
+        return Query("quality", asked.whether)
+    if asked.says(r"\bmotion blur\b"):
+        return Query("quality", asked.whether, asked.whether)
     if asked.has("region_word") and not asked.says("measure|seen|covered|hidden|occluded"):
         return None
     judged = asked.has("clip_word") and asked.says(_JUDGED)
@@ -74,6 +85,8 @@ def quality(asked: Asked) -> Query | None:
 def count(asked: Asked) -> Query | None:
     """For example "how many regions moved?", "did more than one move?"."""
     polar = asked.polar
+    if asked.says(r"\b(?:percent|percentage|share|fraction) of (?:the )?(?:face|regions|parts)\b"):
+        return Query("count", of="regions")
     single = asked.says(r"\b(?:only|just) (?:one|1|a single)\b") or (
         asked.bound is not None and asked.limited not in {"s", "px", "%"}
     )
@@ -122,6 +135,8 @@ def how_long(asked: Asked) -> Query | None:
     )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+    if asked.says(r"\btime (?:between|from) (?:the )?apex\b"):
+        return Query("how_long", moments=("apex", "offset"))
     if polar and asked.says(r"\bfad\w+\b.*\b(?:slow|fast|quick|abrupt|sudden|gradual)"):
         return Query("how_long", moments=("apex", "offset"))
     over = asked.values("moment") == ("offset",) and asked.has("brief")  # "was it over quickly?"

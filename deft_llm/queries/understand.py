@@ -64,6 +64,7 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
         reading_rules.record,
         measure_rules.z_explained,
+        measure_rules.nearly,
         reading_rules.about_chat,
         measure_rules.in_noise_floors,
         measure_rules.in_millimetres,
@@ -106,6 +107,8 @@ def understand(
     text = without_manners(text)
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):  # "ok thanks, bye"
         return Query("greet", topic=topic)
+    if (same := followup.again(text, before)) is not None:
+        return same
     query = _understood(text, before, network)
     if query.kind in {"decline", "unknown"} and (asks := sentence_that_asks(text)):
         asks = without_manners(asks)
@@ -216,7 +219,7 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
-        kinds == ("why_not", "why"),
+        kinds in {("why_not", "why"), ("blink", "au")},
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),
     ]
     return any(ways)

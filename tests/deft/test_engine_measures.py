@@ -139,3 +139,21 @@ def test_each_au_is_told_with_its_probability() -> None:
 def test_how_many_people_are_there_is_not_answered_by_yes_or_no() -> None:
     found = look("quality of=people", clip(BROWS, BACK))
     assert found.polarity is None and reply(found) == "The face is seen in 40 frames of 40."
+
+
+def test_what_nearly_counts_as_moved_is_told_with_its_z() -> None:
+    told = reply(look("moved of=likely", clip(BROWS, BACK)))
+    assert told.startswith("No other region comes near the z of 3") and "(z 0.0)" in told
+    # Of a place that moved as a whole there is nothing left.
+    told = reply(look("moved region=inner_brow of=likely", clip(BROWS, BACK)))
+    assert told == "No other region comes near the z of 3 from which it counts as moved."
+
+
+def test_the_aus_of_a_place_are_counted_not_all() -> None:
+    measurement = clip(BROWS, BACK)
+    explanation = reading(measurement, aus=("1", "14"))
+    counted = [
+        look(f"count {where}of=aus", measurement, explanation).facts[0].value
+        for where in ("", "region=brow ", "region=mouth_corner ")
+    ]
+    assert counted == [2, 1, 1]

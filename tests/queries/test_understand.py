@@ -375,6 +375,24 @@ did he nod or shake his head | head_motion?
 how does this work | help of=method
 what does px mean here | help of=mm
 what is the threshold for moving | help of=z
+which AU is the strongest | confidence of=aus
+what's the time between apex and offset | how_long moment=apex,offset
+did only one side of the face move / left brow? | moved? region=brow side=left
+what did you nearly detect | moved of=likely
+is there sub-threshold movement in the chin | moved region=chin of=likely
+is AU45 present | blink?
+is this a strong or a weak expression | magnitude
+what percentage of the face moved | count of=regions
+where can I see the heat map | help of=files
+what is DEFT | help of=self
+can emotions really be read from faces | unknown
+is there motion blur | quality? not
+was the face big enough | quality?
+how long did it last / say that again | how_long
+how long did it last / say that again but shorter | summary of=sentence
+why do you say marked | help of=strength
+how reliable is AU detection usually | help of=accuracy
+never mind | greet topic=thanks
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

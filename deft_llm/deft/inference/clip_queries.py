@@ -39,7 +39,11 @@ def _counted(query: Query, sight: Sight) -> Fact | str:
         return Fact("regions", "number", len(rows), evidence=rows, frames=sight.rise)
     if query.of == "aus":
         reason = reading.unjudged(sight) if sight.rows else ""
-        return reason or Fact("aus", "number", len(sight.explanation.aus), evidence=sight.rows)
+        if reason:
+            return reason
+        named = reading.action_units(Query("au", regions=query.regions, sides=query.sides), sight)
+        number = sum(fact.what == "named" for fact in named.facts)
+        return Fact("aus", "number", number, evidence=sight.rows)
     if query.of == "frames":
         return Fact("frames", "number", len(sight.times))
     if query.of == "blinks":

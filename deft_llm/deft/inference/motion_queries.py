@@ -33,6 +33,8 @@ _FEW = 3  # still regions that are named one by one
 def moved(query: Query, sight: Sight) -> Findings:
     """Which regions moved, or stayed still, or whether these did."""
     names, late = places(query), "offset" in query.moments
+    if query.of == "likely":
+        return _nearly(query, sight)
     if late and query.polar:
         return _returned(query, sight)
     if (unseen := sight.unseen(names)) and len(unseen) == len(names):
@@ -62,6 +64,20 @@ def moved(query: Query, sight: Sight) -> Findings:
         yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None
     return Findings(query, polarity, (*(facts or still(query, sight)), *blinked))
+
+
+def _nearly(query: Query, sight: Sight) -> Findings:
+    """Regions that likely moved but do not count as moved, or else the one nearest to it."""
+    names = places(query)
+    near = tuple(row for row in sight.likely if row.region in names)
+    if near:
+        return Findings(query, facts=tuple(map(likely_fact, near)))
+    table, moving = sight.table(query), {row.region for row in sight.rows}
+    rest = [name for name in names if name not in moving and name not in sight.unseen((name,))]
+    if not rest:
+        return Findings(query, facts=(Fact("regions below the threshold", "number", 0),))
+    best = max(rest, key=lambda name: float(table.z[REGION_NAMES.index(name)]))
+    return Findings(query, facts=(_at_rest(best, query, sight),))
 
 
 def _is_upper_lid(name: str) -> bool:

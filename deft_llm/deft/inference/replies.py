@@ -164,11 +164,21 @@ def _whole_place(found: Findings) -> str:
 
 
 def _moved(found: Findings) -> list[str]:
+    if found.query.of == "likely":
+        return _nearly(found)
     for fact in found.facts:
         if fact.what == "returned":
             share = max(float(fact.value or 0.0), 0.0)
             return [f"By the offset {100 * min(share, 1.0):.0f} % of the motion has come back."]
     return _facts(found)
+
+
+def _nearly(found: Findings) -> list[str]:
+    if likely := _likely(found.facts):
+        return likely
+    rest = [fact for fact in found.facts if fact.unit]
+    said = [f"Nearest to it is the {fact.about} ({fact.unit})." for fact in rest]
+    return ["No other region comes near the z of 3 from which it counts as moved.", *said]
 
 
 def _magnitude(found: Findings) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deft_llm import facs
+from deft_llm.answers import STRENGTHS, STRONGEST
 from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.queries.phrasing import nearest, questions
 from deft_llm.queries.query import Query
@@ -59,6 +60,13 @@ _THINGS = {
     "counts as moved from three times that.",
     "z": "z is how far a region moved in noise floors: how much it seems to move while it is at "
     "rest. From a z of 3 a region counts as moved.",
+    "strength": "A movement is called "
+    + ", ".join(f"{word} below {limit:g} px" for limit, word in STRENGTHS)
+    + f", else {STRONGEST}.",
+    "files": "The report of `deft-llm explain` shows the heat, the arrows and the curve; its "
+    "options --csv and --json write the numbers, and /save of `deft-llm chat` what was said.",
+    "accuracy": "How often answers are right was measured on benchmarks: see the README and "
+    "eval/RESULTS.md. `deft-llm eval warped source=FOLDER` measures it on faces of yours.",
     "mm": f"A pixel (px) is one of the aligned face, on which the eyes lie {INTEROCULAR:.0f} px "
     "apart.",
     "method": "The face is aligned, optical flow is measured from onset to apex, the head's own "
