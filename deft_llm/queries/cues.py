@@ -51,7 +51,8 @@ CUES: dict[str, str] = {
     "is last|very end",
     "order": "order|sequence|in what order|simultaneous|simultaneously|same time|at once|"
     "same moment|in turn|one after another|at same time|start together|all together|"
-    "in one go|one by one",
+    "in one go|one by one|delay|delayed|time lag|in sync|out of sync|synchronous|synchronised|"
+    "synchronized",
     "uneven": "asymmetric|asymmetrical|asymmetry|asymmetrically|uneven|unevenly|one sided|"
     "lopsided|onesided|unilateral|unilaterally|crooked|difference between left and right|skewed|"
     "difference between side|difference between two side|one side only|only one side|imbalance|"

@@ -57,7 +57,8 @@ _AGAIN = re.compile(
     r"(?: (?:but|only|just)? ?(?:shorter|short|briefly|more briefly))?$"
 )
 _UNIT = re.compile(
-    r"^(?:and |but |or )?(?:what about )?in (?:seconds?|s|ms|milliseconds?|frames?|pixels?|px)$"
+    r"^(?:and |but |or )?(?:what about )?(?:in )?"
+    r"(?:seconds?|s|secs?|ms|milliseconds?|frames?|pixels?|px)$"
 )
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
 _WHAT_IS = re.compile(r"^(?:and |but |so )?(?:what|where|which)(?: \w+)? (?:is|was)\b")
@@ -77,8 +78,6 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     text = " ".join(asked.words)
     if contrast := _compared(asked, text, before):
         return contrast
-    if _UNIT.search(text) and before.kind in {"when", "how_long", "order", "magnitude"}:
-        return before  # each is told in all its units
     if before.kind == "compare" and before.rank and "second" in asked.words:
         return replace(before, polar=False, rank="second")
     if query is not None and query.rank == "second":
@@ -112,8 +111,13 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return Query("confidence", classes=before.classes, aus=before.aus)
     if re.search(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$", text):
         return Query("moved", moments=("offset",))
-    if not asked.sides and re.search(
-        r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b", text
+    if (
+        not asked.sides
+        and not asked.regions
+        and re.search(
+            r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b",
+            text,
+        )
     ):
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
     if before.rank and (ranked := _RANKED.search(text)):
@@ -147,8 +151,13 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
 
 
 def again(text: str, before: Query | None) -> Query | None:
-    """What "say that again", or "shorter, please", asks for; None if a text is no such thing."""
-    if before is None or not _AGAIN.search(text.strip(" ?!.,")):
+    """What "say that again", "shorter, please" or "in seconds?" asks for; else None."""
+    text = text.strip(" ?!.,")
+    if before is None:
+        return None
+    if _UNIT.search(text) and before.kind in {"when", "how_long", "order", "magnitude"}:
+        return before  # each is told in all its units
+    if not _AGAIN.search(text):
         return None
     return Query("summary", of="sentence") if re.search(r"\b(?:short|brief)", text) else before
 

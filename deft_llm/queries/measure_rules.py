@@ -20,7 +20,7 @@ _STILL = (
 _NEARLY = (
     r"\bsub ?threshold\b|\b(?:below|under|near|close to|almost|nearly) (?:the |at |reached )*"
     r"(?:threshold|noise floors?|cut ?off)\b|\b(?:nearly|almost) (?:detect|moved|active|found|"
-    r"counted|missed)"
+    r"counted|missed)|\b(?:closest|nearest) to (?:mov|threshold|being)"
 )
 _NOISIEST = (
     r"\bnoisiest\b|\b(?:most|highest|largest|greatest) (?:noise|noisy)\b|\bleast (?:certain|"

@@ -34,9 +34,10 @@ def side(asked: Asked) -> Query | None:
         return Query("side_difference", polar=polar, negated=alike, **where)
     if asked.first in {"about", "describe"}:
         return None  # "tell me about the left half only"
-    more = asked.has("more", "less_than", "most") or asked.says(
-        r"\b(?:only|just)\b|\b(?:higher|lower|wider|faster)\b.*\bthan\b"
-    )
+    than = r"\b(?:only|just)\b"
+    if not asked.values("moment"):  # "higher at the apex than at the onset" is of no side
+        than += r"|\b(?:higher|lower|wider|faster)\b.*\bthan\b"
+    more = asked.has("more", "less_than", "most") or asked.says(than)
     if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
     if more and len(asked.regions) == 1 and _which_of_two(asked):
@@ -174,6 +175,8 @@ def _going_where(asked: Asked) -> bool:
 def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
     if asked.polar and asked.says(r"\b(?:cut off|cut short|truncated)\b"):
+        return Query("moved", True, not asked.negated, moments=("offset",))
+    if asked.polar and asked.says(r"\b(?:held|hold|sustained|stayed)\b.*\b(?:peak|apex)\b"):
         return Query("moved", True, not asked.negated, moments=("offset",))
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None

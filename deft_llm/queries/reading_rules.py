@@ -193,8 +193,11 @@ def emotion(asked: Asked) -> Query | None:
 
 def au(asked: Asked) -> Query | None:
     """For example "which action units?", "did he smile?"."""
+    if asked.says(r"\breach\w* (?:the |her |his |their )?eyes?\b"):
+        return Query("au", asked.polar, asked.polar and asked.negated, aus=(6,))
     if asked.aus:
-        polar = asked.polar and not asked.choice("au")
+        rather = asked.says(r"\b(?:closer|rather|more)\b.*\bor\b")
+        polar = asked.polar and not asked.choice("au") and not rather
         return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
     if asked.has("au_word") and asked.has("most") and not asked.polar:
         return Query("confidence", of="aus")  # "which AU is the strongest?"

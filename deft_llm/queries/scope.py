@@ -56,7 +56,8 @@ _PLAIN = frozenset(
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
-    nearly almost threshold rank ranked ranking worst truncated landmark landmarks noisiest
+    nearly almost threshold closest nearest fraction proportion rank ranked ranking worst
+    reach reaches reached truncated landmark landmarks noisiest
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

@@ -31,6 +31,9 @@ _SHORT = (
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\b(?:wat|wut|wht)\b"), "what"),
     (re.compile(r"\bdose\b"), "does"),
+    (re.compile(r"\bdis\b"), "this"),
+    (re.compile(r"\bra[sz]e(d?)\b"), r"raise\1"),
+    (re.compile(r"\bvids?\b"), "video"),
     (re.compile(r"\by (?=not\b)"), "why "),
     (
         re.compile(r"\b(more|less|stronger|weaker|bigger|f[au]rther|earlier|later|longer) then\b"),
@@ -95,7 +98,7 @@ ORDINARY = frozenset(
     style scare stare bore
     core sore bold cold hold fold gold sold told build field shield yield wrist lost cost host post
     boost boat coat goat note vote rate late mate gate date fate hate bite kite site
-    cite list stock stocks price""".split()  # noqa: SIM905
+    win wins won winner cite list stock stocks price""".split()  # noqa: SIM905
 )
 #: Frequent words of other languages that are no English ones.
 _FOREIGN = frozenset(
@@ -107,7 +110,7 @@ _FOREIGN = frozenset(
     y pero muestra emoción emocion esta del al lo si sonríe
     che cosa come quando perché dove chi è il lo gli viso mosso muove con una della del sono questo
     o que como quando porque onde rosto mexeu uma não com ele ela está isso você
-    de het een en niet wat hoe waarom wanneer gezicht beweegt van met zijn
+    de het een en niet hoe waarom wanneer gezicht beweegt van met zijn
     co jak dlaczego kiedy gdzie kto twarz jest nie się ona on ruszyło
     ne nasıl neden yüz bu bir mi mu
     vad hur varför när ansikte och är inte som det
@@ -175,16 +178,25 @@ def mend(word: str, known: Mapping[str, str]) -> str:
         if distance(word, whole, 1) == 1:
             return whole
     most = 1 if len(word) < 8 else 2
+    # Of stems that are as near, the one whose word is nearer: "happines" is not "happens".
     best = min(
-        ((distance(own, other, most), other[0] != own[0], other) for other in known),
-        default=(most + 1, False, ""),
+        (
+            (
+                min(distance(own, other, most), distance(word, known[other], most)),
+                other[0] != own[0],
+                distance(word, known[other], most),
+                other,
+            )
+            for other in known
+        ),
+        default=(most + 1, False, 0, ""),
     )
     # A short word is mended only if its first letter is right: most short words are near another.
     if best[0] > most or (best[1] and len(word) < 6):
         return word
     # Of a short word, one letter is missing or two are swapped: "rice" is no "rise".
-    slip = len(best[2]) > len(own) or sorted(best[2]) == sorted(own)
-    return known[best[2]] if slip or len(word) > 4 else word
+    slip = len(best[3]) > len(own) or sorted(best[3]) == sorted(own)
+    return known[best[3]] if slip or len(word) > 4 else word
 
 
 def distance(a: str, b: str, most: int) -> int:

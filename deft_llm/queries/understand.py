@@ -180,8 +180,11 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
     if reading.claim < _least(asked, ruled, reading, alone):
         if len(strangers(asked)) == len(asked.words) and reading.share < _WORDLESS:
             return UNKNOWN  # "asdf"
-        about = _ABOUT_SOMEBODY.search(asked.text)
-        return reading.declines if about else reading.aside
+        if _ABOUT_SOMEBODY.search(asked.text):
+            return reading.declines
+        # "Anything else worth knowing?" is no farewell.
+        greets = reading.aside.kind == "greet" and not asked.has("whole", "move", *_MEASURED)
+        return reading.aside if greets or reading.aside.kind != "greet" else UNKNOWN
     if ruled is None:
         return reading.asks if reading.asks and reading.share >= trust.fair else UNKNOWN
     return sure or ruled
@@ -220,6 +223,8 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
         kinds in {("why_not", "why"), ("blink", "au")},
+        kinds == ("moved", "when") and ruled.polar and ruled.moments == ("offset",),
+        kinds == ("au", "au") and asked.whether and read.polar and not ruled.polar,
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),
     ]
     return any(ways)

@@ -157,3 +157,9 @@ def test_the_aus_of_a_place_are_counted_not_all() -> None:
         for where in ("", "region=brow ", "region=mouth_corner ")
     ]
     assert counted == [2, 1, 1]
+
+
+def test_of_one_moment_the_phase_is_told_that_it_bounds() -> None:
+    measurement = clip(BROWS, BACK)
+    told = [reply(look(f"how_long moment={moment}", measurement)) for moment in ("onset", "offset")]
+    assert told == ["It takes to the apex 0.100 s.", "It takes back to rest 0.150 s."]

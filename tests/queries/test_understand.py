@@ -393,6 +393,18 @@ how long did it last / say that again but shorter | summary of=sentence
 why do you say marked | help of=strength
 how reliable is AU detection usually | help of=accuracy
 never mind | greet topic=thanks
+does the smile reach the eyes | au? au=6
+is dis happines | emotion? class=happiness
+wat moved | moved
+did he rase his brows | direction? region=brow direction=up
+what happend in the vid | moved
+which region came closest to moving | moved of=likely
+is the brow higher at the apex than at the onset | direction? region=brow direction=up
+is it closer to AU12 or AU14 | au au=12,14
+what's the delay between cheeks and mouth | order region=mouth,cheek
+was it held at the peak | moved? not moment=offset
+what fraction came back | moved moment=offset
+when was the apex / secs? | when moment=apex
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

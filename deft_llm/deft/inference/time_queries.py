@@ -73,7 +73,11 @@ def how_long(query: Query, sight: Sight) -> Findings:
     if not sight.rows:
         return _nothing_moved(query)
     interval = sight.measurement.interval
-    spans = [query.moments] if query.moments else [("onset", "offset"), *_PHASES]
+    # Of one moment, it is the phase that it begins or ends: "is the onset abrupt?".
+    asked = query.moments
+    if len(asked) == 1:
+        asked = _PHASES[asked == ("offset",)]
+    spans = [asked] if asked else [("onset", "offset"), *_PHASES]
     facts = tuple(_span(span, interval, sight) for span in spans)
     if query.of == "speed":
         return _speeds(query, sight, facts)
