@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from PIL import Image as Pictures
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -19,6 +20,10 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from deft_llm.errors import UserError
 from deft_llm.evaluation.vlm.base import VlmChoice
 from deft_llm.evaluation.vlm.views import Image
+
+# What transformers raises for a folder that holds no such model; the last two for weights that are
+# damaged, or of other shapes than the configuration says.
+_UNREADABLE = (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError)
 
 
 class LocalVlm:
@@ -42,7 +47,7 @@ class LocalVlm:
             self.model = AutoModelForImageTextToText.from_pretrained(
                 name, dtype="auto" if self.device.type != "cpu" else torch.float32, **where
             )
-        except (OSError, ValueError, ImportError, KeyError) as error:
+        except _UNREADABLE as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"model {name}: cannot be loaded as an image-text-to-text model ({reason})"

@@ -61,6 +61,13 @@ def test_a_model_without_a_chat_template(tmp_path: Path) -> None:
         LocalVlm(VlmChoice(model=str(folder)))
 
 
+def test_damaged_weights(tmp_path: Path) -> None:
+    folder = tiny_vlm("qwen2_5_vl", tmp_path)
+    (folder / "model.safetensors").write_bytes(b"xx")
+    with pytest.raises(UserError, match=r"cannot be loaded .*header"):
+        LocalVlm(VlmChoice(model=str(folder)))
+
+
 def test_what_is_no_such_model(tmp_path: Path, tiny_checkpoint: Path) -> None:
     with pytest.raises(UserError, match="no such folder; expected one, or a name on the hub"):
         LocalVlm(VlmChoice(model=str(tmp_path / "nothing")))
