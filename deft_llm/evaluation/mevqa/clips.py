@@ -171,6 +171,9 @@ def _places(question: VqaQuestion) -> Iterator[str]:
     yield stem
     if subject:
         yield f"{subject}/{stem.removeprefix(f'{subject}_')}"
+    elif "_" in stem:
+        # The names of the task begin with the subject, whose folder holds the clip in CASME II.
+        yield stem.replace("_", "/", 1)
 
 
 def _videos(folder: Path) -> dict[str, Path]:

@@ -187,7 +187,7 @@ def question(clip: str, **row: str) -> VqaQuestion:
 
 
 def test_clips_are_found_as_folders_and_files(tmp_path: Path) -> None:
-    for place in ("a/006/006_1_2", "b/sub01/EP02_01f"):
+    for place in ("a/006/006_1_2", "b/sub01/EP02_01f", "b/sub01/EP03_02"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "img1.png").write_bytes(b"x")
     for name in ("test/1.mp4", "test/video 2.AVI", "x/3.mp4", "y/3.mp4"):
@@ -196,6 +196,8 @@ def test_clips_are_found_as_folders_and_files(tmp_path: Path) -> None:
     asked = [
         question("006_1_2", subject="6", filename="006_1_2"),
         question("sub01_EP02_01f", subject="sub01", filename="EP02_01f"),
+        # A row of a test file names no subject.
+        question("sub01_EP03_02"),
         *(question(clip) for clip in ("1", "Video 2.avi", "3", "y/3.mp4", "4")),
     ]
     found, missing = find_clips(asked, tmp_path)
@@ -203,6 +205,7 @@ def test_clips_are_found_as_folders_and_files(tmp_path: Path) -> None:
     assert named == {
         "006_1_2": "a/006/006_1_2",
         "sub01_EP02_01f": "b/sub01/EP02_01f",
+        "sub01_EP03_02": "b/sub01/EP03_02",
         "1": "test/1.mp4",
         "Video 2.avi": "test/video 2.AVI",
         "y/3.mp4": "y/3.mp4",
