@@ -135,10 +135,17 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     return (row for _, row in numbered_lines(path))
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def numbered_lines(
+    path: Path, problems: list[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Read a JSON-lines file, or one JSON array of objects.
 
     A byte order mark, either kind of line end, and empty lines at the end are accepted.
+
+    Args:
+        path: The file.
+        problems: Filled with what is wrong with lines that cannot be read; these are passed over
+            then, and so are empty ones.
 
     Yields:
         The number of the line, from 1, and its object.
@@ -159,14 +166,25 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if line.lstrip().startswith(b"[") and not begun:
                 yield from _array(_decoded(line + file.read(), path, number), path, number)
                 return
-            if begun and empty:
+            if begun and empty and problems is None:
                 raise UserError(f"{path}, line {empty}: empty; expected a JSON object")
             begun, empty = True, 0
             try:
-                row = json.loads(_decoded(line, path, number))
-            except (ValueError, RecursionError) as error:
-                raise _not_json(error, path, number) from error
-            yield number, _object(row, path, number)
+                row = _row(line, path, number)
+            except UserError as error:
+                if problems is None:
+                    raise
+                problems.append(str(error))
+                continue
+            yield number, row
+
+
+def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(_decoded(line, path, number))
+    except (ValueError, RecursionError) as error:
+        raise _not_json(error, path, number) from error
+    return _object(row, path, number)
 
 
 def _not_json(error: Exception, path: Path, number: int) -> UserError:

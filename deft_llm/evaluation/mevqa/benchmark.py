@@ -24,7 +24,13 @@ from deft_llm.evaluation.mevqa.looking import Looking
 from deft_llm.evaluation.mevqa.made import clip_questions, long_questions
 from deft_llm.evaluation.mevqa.models import VqaEntry
 from deft_llm.evaluation.mevqa.prior import prior_answers
-from deft_llm.evaluation.mevqa.questions import FINE, QuestionForm, VqaQuestion, read_questions
+from deft_llm.evaluation.mevqa.questions import (
+    DATASETS,
+    FINE,
+    QuestionForm,
+    VqaQuestion,
+    read_questions,
+)
 from deft_llm.evaluation.mevqa.report import SCORES, Answered, write_report
 from deft_llm.evaluation.mevqa.stored import StoredAnswers, answers_of_file
 from deft_llm.evaluation.replaced import replacing_results
@@ -107,7 +113,7 @@ class MevqaBenchmark(Benchmark):
 
     def figure_names(self) -> list[str]:
         """See the base."""
-        return [f"{m}_{d}_{s}" for m in self.entries for d in (*FINE, "smic") for s in SCORES]
+        return [f"{m}_{d}_{s}" for m in self.entries for d in DATASETS for s in SCORES]
 
     def measure(self) -> tuple[list[Figure], str]:
         """See the base."""
@@ -184,6 +190,11 @@ class MevqaBenchmark(Benchmark):
         notes = list(file.problems)
         for words, count in file.unknown.items():
             notes.append(f"{path}: {count} of no known form, answered freely: {words!r}")
+        if file.unnamed:
+            notes.append(
+                f"{path}: {file.unnamed} questions of fine classes without a dataset, in no score "
+                f"of classes; give the field dataset ({', '.join(FINE)})"
+            )
         asked = _Asked(file.questions, {}, notes)
         if looked_at and self.clips is not None:
             found, missing = find_clips(file.questions, self.clips)

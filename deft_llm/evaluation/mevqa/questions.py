@@ -50,6 +50,9 @@ FINE: dict[str, tuple[str, ...]] = {
     "casme3": ("anger", "disgust", "fear", "happiness", "sadness", "surprise"),
 }
 """Pinned label sets; SMIC has coarse classes alone."""
+DATASETS: tuple[str, ...] = (*FINE, "smic")
+UNNAMED = "unnamed"
+"""Stands for the dataset of rows that name none: they make one table, and a subject is one."""
 # The task's own wording where it differs from the FACS manual.
 _TASK_NAMES = {
     43: "eye closure",
@@ -92,7 +95,7 @@ class VqaQuestion:
     Attributes:
         name: Row id, unique in the file.
         clip: The clip it asks about.
-        dataset: "casme2", "samm", "casme3", "smic", or another.
+        dataset: One of ``DATASETS``, another, or ``UNNAMED``.
         kind: What is asked.
         au: FACS number in the question; None for other kinds.
         question: As worded.
@@ -138,6 +141,11 @@ class QuestionFile:
         asked = [q.question for q in self.questions if q.kind == OTHER]
         return {words: asked.count(words) for words in dict.fromkeys(asked)}
 
+    @property
+    def unnamed(self) -> int:
+        """Number of questions of fine classes that name no dataset, and so no labels."""
+        return sum(q.kind == "fine" and q.dataset == UNNAMED for q in self.questions)
+
 
 def read_questions(path: Path, forms: Sequence[QuestionForm]) -> QuestionFile:
     """Read a file of the task, training or test.
@@ -150,13 +158,13 @@ def read_questions(path: Path, forms: Sequence[QuestionForm]) -> QuestionFile:
         forms: The known wordings; the first that fits is taken.
 
     Raises:
-        UserError: If the file is missing or not JSON, or no row can be used.
+        UserError: If the file is missing, or no row can be used.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; give the file of questions as questions=….jsonl")
     questions: dict[str, VqaQuestion] = {}
-    problems = []
-    for number, row in numbered_lines(path):
+    problems: list[str] = []
+    for number, row in numbered_lines(path, problems):
         where = f"{path}, line {number}"
         try:
             question = _question(row, where, forms)
@@ -177,8 +185,10 @@ def _question(row: Mapping[str, Any], where: str, forms: Sequence[QuestionForm])
         if not isinstance(row.get(field), str):
             raise UserError(f"{where}, {field}: got {row.get(field)!r}, expected text")
     name, clip = (row[field] for field in fields)
-    # Rows without a dataset field carry it as the first part of their id.
-    dataset = str(row.get("dataset") or name.split("_", 1)[0]).lower()
+    # Rows of the task without a dataset field carry it as the first part of their id; in files of
+    # other people that is a number, or a subject.
+    first = name.split("_", 1)[0].lower()
+    dataset = str(row.get("dataset") or (first if first in DATASETS else UNNAMED)).lower()
     asked = VqaQuestion(
         *(name, clip, dataset, OTHER, None, row["question"], str(row.get("answer") or "")), row
     )

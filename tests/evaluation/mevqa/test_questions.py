@@ -148,6 +148,25 @@ def test_a_wrong_row_is_listed_and_the_rest_goes_on(
     assert file.problems == (f"{path}, {named}",)
 
 
+def test_a_line_that_is_no_row_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = write(tmp_path / "q.jsonl", ROW, ["a"], {**ROW, "id": "c"})
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], "no JSON", "", *lines[1:]]))
+    file = read_questions(path, FORMS)
+    assert [q.name for q in file.questions] == ["a", "c"]
+    assert [p.split(": ")[0] for p in file.problems] == [f"{path}, line {n}" for n in (2, 4)]
+
+
+def test_rows_that_name_no_dataset_share_one(tmp_path: Path) -> None:
+    """Their ids are numbers or begin with the subject; each would be a dataset of one question."""
+    row = {name: value for name, value in ROW.items() if name != "dataset"}
+    fine = {"question": "What is the fine-grained expression class?"}
+    rows = [{**row, "id": "1"}, {**row, "id": "sub01_EP02", **fine}, {**row, "id": "SMIC_s1_1"}]
+    file = read_questions(write(tmp_path / "q.jsonl", *rows), FORMS)
+    assert [q.dataset for q in file.questions] == ["unnamed", "unnamed", "smic"]
+    assert file.unnamed == 1
+
+
 def test_a_file_without_a_row_to_use_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 1, image_id: got None"):
         read_questions(write(tmp_path / "q.jsonl", {"id": "a", "question": "?"}), FORMS)
