@@ -130,7 +130,9 @@ def _texts(message: Message, clips: list[Part]) -> Iterator[str]:
         yield message.content
         return
     for part in message.content:
-        if part.type == "text" and part.text is not None:
+        if part.type == "text":
+            if part.text is None:
+                raise ApiError("content part of type 'text': no field text", param="messages")
             yield part.text
         elif part.type in ("video_url", "image_url", "file") and message.role == "user":
             clips.append(part)

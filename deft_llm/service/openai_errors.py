@@ -30,8 +30,8 @@ def error_response(
     message: str, status: int, code: str | None = None, param: str | None = None
 ) -> JSONResponse:
     """An error in OpenAI's form."""
-    kinds = {401: "authentication_error", 429: "rate_limit_error", 500: "server_error"}
-    kind = kinds.get(status, "invalid_request_error")
+    kinds = {401: "authentication_error", 429: "rate_limit_error"}
+    kind = "server_error" if status >= 500 else kinds.get(status, "invalid_request_error")
     error = {"message": message, "type": kind, "param": param, "code": code}
     # Clients of OpenAI wait so many seconds and try again by themselves.
     headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}}.get(status)
@@ -49,6 +49,9 @@ async def _user_error(_: Request, error: Any) -> JSONResponse:
 async def _malformed(_: Request, error: Any) -> JSONResponse:
     # Fields that are wrong together are mended one by one, as with any other client.
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        reason = f"{first['ctx']['error']} at character {first['loc'][-1] + 1}"
+        return error_response(f"body: not JSON ({reason})", 400)
     place = ".".join(str(name) for name in first["loc"] if name != "body")
     message = f"{place or 'body'}: {first['msg']}; expected JSON as OpenAI's chat API has it"
     return error_response(message, 400, param=place or None)

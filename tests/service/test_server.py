@@ -166,6 +166,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": data(b"GIF89a", "image/png")}
         (body(user(clip(), "")), 400, "question of 0 characters"),
         (body(user(clip(), "x" * 501)), 400, "question of 501 characters"),
         (body(user({"type": "input_audio", "input_audio": {}}, "a")), 400, "'input_audio'"),
+        (body(user({"type": "text"}, clip())), 400, "'text': no field text"),
         (body(user({"type": "video_url"}, "a")), 400, "expected a data: URL"),
         (body(user(clip([3]), "a")), 400, "expected a data: URL"),
         (body(user(clip("data:video/mp4;base64,%%"), "a")), 400, "no base64"),
@@ -201,6 +202,9 @@ def test_what_is_no_json_or_has_no_such_address(client: TestClient) -> None:
     ):
         found = client.post("/v1/chat/completions", content=content, headers={"content-type": kind})
         assert found.status_code == 400 and found.json()["error"]["type"] == "invalid_request_error"
+    json_of = {"content-type": "application/json"}
+    cut = client.post("/v1/chat/completions", content=b'{"model": "a', headers=json_of)
+    assert "body: not JSON (" in cut.json()["error"]["message"]
     missing = client.post("/v1/responses", json={})
     assert missing.status_code == 404 and "POST /v1/files" in missing.json()["error"]["message"]
     assert client.get("/v1/chat/completions").status_code == 405
