@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from deft_llm.service.openai_errors import ApiError
@@ -20,13 +20,16 @@ class QueueOfOne:
         """Set how many requests may wait for the one that is served."""
         self._pool = ThreadPoolExecutor(1, "deft-model")
         self._waiting, self._present = waiting, 0
+        # First come, first served, up to the last piece: piece by piece in turn, all answers that
+        # are asked for together would be ready with the slowest.
+        self._turn = asyncio.Lock()
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place in the queue, for as long as a request lasts; used in the event loop alone.
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """The turn of a request, waited for in the queue; it lasts as long as the request.
 
         Raises:
-            ApiError: If the queue is full.
+            ApiError: If the queue is full, or the server ends in the meantime.
         """
         # ">": one is served while the others wait.
         if self._present > self._waiting:
@@ -34,16 +37,20 @@ class QueueOfOne:
             raise ApiError(message, 429, "rate_limit_exceeded")
         self._present += 1
         try:
-            yield
+            async with self._turn:
+                yield
+        except asyncio.CancelledError:
+            # A client that leaves cancels nothing here; only the end of the server does.
+            raise ApiError("the server is being stopped; try again later", 503) from None
         finally:
             self._present -= 1
 
     async def run(self, work: Callable[..., _Result], *values: Any) -> _Result:
-        """The result of some work, once its turn has come."""
+        """The result of some work."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *values)
 
     async def iterate(self, items: Iterator[_Result]) -> AsyncIterator[_Result]:
-        """The items of an iterator, each computed in its turn."""
+        """The items of an iterator, each computed in the thread."""
         # A StopIteration cannot pass through a future.
         end = object()
         while (item := await self.run(next, items, end)) is not end:

@@ -14,7 +14,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -41,15 +41,17 @@ _PATIENCE = 2  # s that answers get to end after Ctrl-C
 
 
 class _Stream(StreamingResponse):
-    """A stream that keeps its place in the queue until it has ended, however it ends."""
+    """A stream that keeps its turn until it has ended, however it ends."""
 
-    def __init__(self, events: AsyncIterator[str], place: ExitStack) -> None:
+    def __init__(self, events: AsyncIterator[str], turn: AsyncExitStack) -> None:
         super().__init__(events, media_type="text/event-stream")
-        self._place = place
+        self._turn = turn
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        with self._place:
-            await super().__call__(scope, receive, send)
+        # Of a stream that the end of the server cuts off, the status is sent already.
+        with suppress(ApiError):
+            async with self._turn:
+                await super().__call__(scope, receive, send)
 
 
 class Endpoints:
@@ -65,10 +67,10 @@ class Endpoints:
         asked, run = conversation_of(request), self.queue.run
         if not request.wants_json:
             self.service.question(asked.question)
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             # Given back by the stack: here after a whole answer or an error, by ``_Stream`` after a
             # stream.
-            stack.enter_context(self.queue.place())
+            await stack.enter_async_context(self.queue.turn())
             clip = await run(clip_of, asked.clips, self.store, self.service.limits)
             answer = Answer(request, await run(look_at, clip, self.service, self.store))
             pieces = self.queue.iterate(write(answer, asked, self.service))

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from deft_llm.deft.inference.answer import Answer
+from deft_llm.errors import UserError
 from deft_llm.service.clip_service import ClipResult
 from deft_llm.service.limits import Limits
 from deft_llm.service.sessions import MOST
@@ -27,6 +28,7 @@ from deft_llm.service.server import build
 
 from .serving import (
     FOUND,
+    VIDEO,
     Served,
     ask,
     body,
@@ -203,6 +205,65 @@ def test_a_full_queue_refuses_and_is_free_again(
         for _ in range(4):  # streams and failures give their places back
             assert ask(client, stream=True).status_code == 200
             assert ask(client, user(clip(data(b"other")), "Why?")).status_code == 400
+
+
+def test_an_answer_does_not_wait_for_the_clips_behind_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, goes_on = Event(), Event()
+    explain = served.service.explain
+
+    def second_is_slow(path: Path) -> ClipResult:
+        if started.is_set():
+            goes_on.wait(30)
+        started.set()
+        # The other request is in the queue before the first clip is done.
+        sleep(0.3)
+        return explain(path)
+
+    monkeypatch.setattr(served.service, "explain", second_is_slow)
+    found: list[Any] = []
+    other = user(clip(data(VIDEO + b"\0\0\0\x08free")), "Why?")
+    with served.client() as client:
+        threads = [Thread(target=lambda: found.append(ask(client)))]
+        threads[0].start()
+        started.wait(30)
+        threads.append(Thread(target=lambda: ask(client, other)))
+        threads[1].start()
+        threads[0].join(10)
+        answered = [response.status_code for response in found]
+        goes_on.set()
+        threads[1].join(30)
+    assert answered == [200]
+
+
+def test_the_end_of_the_server_is_told_in_openais_form(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    started, goes_on = Event(), Event()
+
+    def slow(path: Path) -> ClipResult:
+        started.set()
+        goes_on.wait(30)
+        raise UserError("too late")
+
+    monkeypatch.setattr(served.service, "explain", slow)
+    app = build(served.service, served.store)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    bound = bind("127.0.0.1", 0)
+    thread = Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    found: list[Any] = []
+    address = f"{url_of(bound)}/v1/chat/completions"
+    client = Thread(target=lambda: found.append(httpx.post(address, json=body(), timeout=30)))
+    client.start()
+    started.wait(30)
+    server.should_exit = True
+    client.join(30)
+    goes_on.set()
+    thread.join(30)
+    assert found[0].status_code == 503 and found[0].json()["error"]["type"] == "server_error"
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_a_client_that_leaves_gives_its_place_back(
