@@ -93,8 +93,8 @@ class Scanning:
             lines.append(("report", str(self._report(path, reader, reading, record))))
         shares = reading.probabilities
         first = reading.expression
-        # A single scan lists no frames.
-        values = (str(path), first, f"{shares[first]:.4f}", len(reading.used) or 1, "")
+        frames = 1 if reading.curve is None else len(reading.curve)
+        values = (str(path), first, f"{shares[first]:.4f}", frames, "")
         return ScanDone(lines, dict(zip(_COLUMNS, values, strict=True)), record)
 
     def reading(self, path: Path) -> tuple[ScanReader, ScanReading]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft_llm.config import read_yaml
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.facet.au_text import EMOTION_AUS, AuTextTower, au_phrase
 from deft_llm.facet.configuration import Prompts, TextConfig
 
@@ -111,12 +111,17 @@ def read_prompts(path: Path, known: Prompts) -> Prompts:
             )
         made[new] = texts
     for name, texts in values.items():
+        # Any other key is the name of an expression, so that a misspelt one would become one.
+        if name not in known and (near := did_you_mean(str(name), ("rename", "only"), 0.85)):
+            raise UserError(f"{path}: unknown key {str(name)!r}{near}")
         made[str(name)] = _listed(texts, f"{path}: {name}")
     if only is not None:
         if missing := [str(name) for name in only if str(name) not in made]:
             raise UserError(
                 f"{path}: only: no expression {missing[0]!r}; there are {', '.join(made)}"
             )
+        if not only:
+            raise UserError(f"{path}: only: no expression is left; name some of {', '.join(made)}")
         made = {str(name): made[str(name)] for name in only}
     return made
 

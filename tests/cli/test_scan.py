@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -121,8 +122,12 @@ def test_a_sequence_has_a_curve(run: Run, here: Path, data: Path, temporal: str)
 
 def test_the_network_of_micro_expressions_comes_along(run: Run, here: Path) -> None:
     sequence = clips() / "scans" / "surprise_4d.npz"
-    done = run("scan", sequence, "--weights", "micro", "--no-report", "--json", "a.json")
+    tables = ("--json", "a.json", "--csv", "a.csv")
+    done = run("scan", sequence, "--weights", "micro", "--no-report", *tables)
     assert done.status == 0, done.err
+    # Those of the sequence, and not only those that the network looked at.
+    (row,) = csv.DictReader((here / "a.csv").open(encoding="utf-8"))
+    assert row["frames"] == "9" and "9 frames, most at frame" in done.out
     record = json.loads((here / "a.json").read_text())[0]
     assert record["expression"] == "surprise" and record["probabilities"]["surprise"] > 0.5
     assert set(record["probabilities"]) == set(FIVE), "each by itself, not one of all"

@@ -108,9 +108,14 @@ def test_prompts_of_a_user(tmp_path: Path) -> None:
         read_prompts(path, known)
     path.write_text("rename: {happiness: anger, anger: happiness}\n")  # a swap loses nothing
     assert read_prompts(path, known)["anger"] == known["happiness"]
-    path.write_text("pouting: 3\n")
-    with pytest.raises(UserError, match="expected a text"):
-        read_prompts(path, known)
+    for wrong, told in (
+        ("pouting: 3", "expected a text"),
+        ("only: []", "no expression is left; name some of anger, happiness"),
+        ("ony: [anger]", "unknown key 'ony'; did you mean 'only'"),
+    ):
+        path.write_text(wrong + "\n")
+        with pytest.raises(UserError, match=told):
+            read_prompts(path, known)
 
 
 @pytest.mark.parametrize(
