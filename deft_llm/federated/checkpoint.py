@@ -63,6 +63,11 @@ def save(folder: Path, progress: Progress) -> None:
         write_text(partial / _NOTE, json.dumps(note))
 
 
+def begun(run: Path) -> bool:
+    """Whether a round of some rule is finished in the folder of a run."""
+    return any(run.glob(f"*/{_STATE}*/{_NOTE}"))
+
+
 def load(folder: Path, first: Mapping[str, Any]) -> Progress:
     """The last finished round, or the beginning with the weights ``first``.
 

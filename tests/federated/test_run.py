@@ -88,6 +88,14 @@ def test_another_recipe_in_the_folder_is_refused(file: Path) -> None:
         compared(recipe_of(file, [*small, "rounds=2"]))
 
 
+def test_a_recipe_that_failed_before_its_first_round_can_be_mended(file: Path) -> None:
+    small = ["recognizer=ststnet", "rules=[local]"]
+    with pytest.raises(UserError, match="no such file"):
+        compared(recipe_of(file, [*small, "sites.b=nowhere"]))
+    assert (file.parent / "run" / "recipe.json").is_file()
+    assert "| local |" in compared(recipe_of(file, small))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
