@@ -17,7 +17,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated.exchange import names_of, taken
 from deft_llm.federated.rules import RULES, Arrays
 from deft_llm.federated.settings import FederatedRecipe
-from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
+from deft_llm.recognizers.base import Recognizer, load_recognizer
 from deft_llm.recognizers.layers import grouped_norms
 from deft_llm.recognizers.psyau_task import PsyAUTask
 from deft_llm.recognizers.task import RecognizerTask
@@ -91,7 +91,7 @@ def network_of(recipe: FederatedRecipe) -> Recognizer:
         if not isinstance(made, Recognizer):
             raise UserError(
                 f"recognizer {recipe.recognizer!r} is no network: it has no weights to exchange; "
-                f"take a network, such as psyau, ststnet or fmanet, of {', '.join(RECOGNIZERS)}"
+                "take a network, such as psyau, ststnet or fmanet"
             )
         return grouped_norms(made) if recipe.privacy else made  # batch norms mix clips
 
