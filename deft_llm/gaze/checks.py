@@ -51,11 +51,12 @@ def checked(
         raise UserError(f"{len(raw)} predictions, times of shape {when.shape}; expected one each")
     if when.dtype.kind == "f" and not np.isfinite(when).all():
         raise UserError("times hold a value that is not a number; expected whole microseconds")
+    when = np.rint(when).astype(np.int64)
     if (late := np.flatnonzero(np.diff(when) <= 0)).size:
         row = int(late[0]) + 1
         raise UserError(
             f"prediction {row} is of {when[row]} µs, not later than the one before "
-            f"({when[row - 1]}); sort them, and keep one of each time"
+            f"({when[row - 1]}); sort them, keep one of each time, and give whole microseconds"
         )
     finite = raw[np.isfinite(raw).all(axis=1)]
     size = np.array(grid)
@@ -67,11 +68,11 @@ def checked(
             f"{finite.max(axis=0).round(1).tolist()} on a grid of {size[0]} x {size[1]}; give "
             "their grid (--grid 640x480 for pixels of the sensor)"
         )
-    return raw, when.astype(np.int64)
+    return raw, when
 
 
 def same_time(source: EventSource, when: NDArray[np.int64]) -> None:
-    """Warn if there are no events.
+    """Warn if there are no events, or if predictions lie where there are none.
 
     Raises:
         UserError: If they are all of another time than the predictions.
@@ -84,4 +85,13 @@ def same_time(source: EventSource, when: NDArray[np.int64]) -> None:
         raise UserError(
             f"predictions of {when[0]} to {when[-1]} µs, events of {first} to {last} µs; expected "
             "the same clock, in microseconds"
+        )
+    # A period on either side: a prediction is of the time before it.
+    period = period_of(when)
+    beside = int(np.sum((when < first - period) | (when > last + period)))
+    if beside:
+        logger.warning(
+            "%s of %s predictions are of times without events; check their clock and rate",
+            f"{beside:,}",
+            f"{len(when):,}",
         )

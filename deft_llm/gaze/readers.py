@@ -163,7 +163,13 @@ def _text_parts(path: Path) -> Iterator[list[NDArray]]:
     names = [word.strip("# ") for word in words] if named else list("txyp")
     try:
         for part in pd.read_csv(
-            path, sep=comma or r"\s+", names=names, skiprows=int(named), chunksize=_ROWS
+            path,
+            sep=comma or r"\s+",
+            names=names,
+            skiprows=int(named),
+            chunksize=_ROWS,
+            # One type a column and part: otherwise pandas warns of cells that are told below.
+            low_memory=False,
         ):
             cells = part[columns or list("txyp")]
             if not len(cells):

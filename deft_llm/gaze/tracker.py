@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from deft_llm.errors import UserError
 from deft_llm.gaze.checks import check_cells
 from deft_llm.gaze.files import WEIGHTS, load_tracker
 from deft_llm.gaze.grid import event_frames
@@ -90,8 +91,16 @@ class Tracker:
 
         Args:
             source: The recording; memory does not grow with its length.
+
+        Raises:
+            UserError: If it is shorter than a period.
         """
         first, last = source.span
+        if last - first < self.period:
+            raise UserError(
+                f"events of {(last - first) / 1000:g} ms; expected a recording of at least "
+                f"{self.period / 1000:g} ms, a period of the tracker (times are whole µs)"
+            )
         times = np.arange(first + self.period, last + self.period, self.period, dtype=np.int64)
         for start in range(0, len(times), _BLOCK):
             part = times[start : start + _BLOCK]

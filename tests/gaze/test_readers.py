@@ -98,6 +98,17 @@ def test_wrong_files_are_one_line(tmp_path: Path, name: str, content: bytes, tol
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.filterwarnings("error:Columns")
+def test_a_cell_far_down_is_told_without_a_warning(tmp_path: Path) -> None:
+    """The file is longer than a block in which pandas looks for the type of a column."""
+    path = tmp_path / "a.csv"
+    rows = ["t,x,y,p", *(f"{t},3,4,1" for t in range(300_000))]
+    rows[200_001] = "200000,three,4,1"
+    path.write_text("\n".join(rows))
+    with pytest.raises(UserError, match="line 200002: x is no number"):
+        open_events(path)
+
+
 def test_a_missing_file_and_a_folder_of_many(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         open_events(tmp_path / "none.h5")

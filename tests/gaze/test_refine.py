@@ -111,6 +111,7 @@ def test_predictions_without_events(
         ({"times": [0, 1, 2]}, "4 predictions, times of shape"),
         ({"times": [10, 20, 20, 30]}, "prediction 2 is of 20 µs, not later"),
         ({"times": [10, 30, 20, 40]}, "prediction 2 is of 20 µs, not later"),
+        ({"times": [0.01, 0.02, 0.03, 0.04]}, "give whole microseconds"),
         ({"times": [10.0, np.nan, 20.0, 30.0]}, "not a number"),
         ({"times": np.arange(4) * 10**12 + 10**13}, "expected the same clock"),
         ({"events": np.zeros((3, 5))}, r"expected \(N, 4\)"),
