@@ -58,9 +58,10 @@ def gaze(
     ] = "centroid",
     grid: Annotated[str, typer.Option(help="grid of the predictions, columns x rows")] = "80x60",
     sensor: Annotated[str, typer.Option(help="size of the sensor, px")] = "640x480",
-    rate: Annotated[float, typer.Option(help="predictions a second, where there are no times")] = (
-        100.0
-    ),
+    rate: Annotated[
+        float | None,
+        typer.Option(help="predictions a second, where there are no times  [default: 100]"),
+    ] = None,
     tracker: Annotated[
         Path | None, typer.Option(help="folder of a trained tracker; default: the embedded one")
     ] = None,
@@ -75,7 +76,13 @@ def gaze(
 
     Exit status: 0 done; 2 a wrong input; 130 stopped by Ctrl-C, which keeps what was tracked.
     """
-    from deft_llm.cli.gaze_work import say_errors, tracked_or_read, write_plot, write_results
+    from deft_llm.cli.gaze_work import (
+        say_errors,
+        say_smaller_sensor,
+        tracked_or_read,
+        write_plot,
+        write_results,
+    )
     from deft_llm.config import validate_settings
     from deft_llm.gaze.checks import check_cells
     from deft_llm.gaze.readers import open_events
@@ -94,6 +101,8 @@ def gaze(
     ):
         if given and not refined:
             raise UserError(f"{option}: says how to refine; give --refine or --predictions as well")
+    if rate is not None and predictions is None:
+        raise UserError("--rate: of predictions without times; give --predictions as well")
     if released and (mode is not None or direction is not None or causal):
         raise UserError("--released: refines as published; leave --mode, --direction, --causal out")
     if tracker is not None and predictions is not None:
@@ -123,7 +132,10 @@ def gaze(
     first, last = source.span
     show("events", f"{len(source):,} in {(last - first) / 1e6:.2f} s")
     with stoppable(f"{out} is not written"):
-        before = tracked_or_read(source, predictions, settings, tracker, rate)
+        say_smaller_sensor(source, settings.sensor)
+        before = tracked_or_read(
+            source, predictions, settings, tracker, 100.0 if rate is None else rate
+        )
         result, draw = write_results(out, source, before, settings, refined)
     with stoppable(f"{out} holds what was tracked" if before.stopped else f"{out} is written"):
         if truth is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.cli.console import show
+from deft_llm.cli.console import Progress, show
 from deft_llm.errors import UserError
 from deft_llm.files import text_of
 
@@ -36,6 +36,25 @@ class Before:
     times: NDArray[np.int64]
     closed: NDArray[np.bool_] | None
     stopped: bool = False
+
+
+_LOOKED_AT = 5_000_000  # µs
+_SMALL = 0.6  # of the sensor's sides; noise alone reaches every part of it in seconds
+
+
+def say_smaller_sensor(source: EventSource, sensor: tuple[int, int]) -> None:
+    """Say so if the events look like those of a smaller sensor: places would be wrong unnoticed."""
+    first = source.span[0]
+    begin = source.between(first, first + _LOOKED_AT)
+    if not len(begin.t):
+        return
+    reached = int(begin.x.max()) + 1, int(begin.y.max()) + 1
+    if all(most < _SMALL * side for most, side in zip(reached, sensor, strict=True)):
+        show(
+            "note",
+            f"events reach {reached[0]} x {reached[1]} of {sensor[0]} x {sensor[1]} px; if the "
+            "sensor is smaller, give its size (--sensor)",
+        )
 
 
 def tracked_or_read(
@@ -80,9 +99,12 @@ def tracked_or_read(
         raise UserError(f"--grid: the tracker states places on a grid of {columns}x{rows}")
     parts: list[Tracked] = []
     stopped = False
+    first, last = source.span
     try:
-        for part in own.follow(source):
-            parts.append(part)
+        with Progress(max(1, (last - first) // 1_000_000)) as progress:
+            for part in own.follow(source):
+                parts.append(part)
+                progress.at(int(part.times[-1] - first) // 1_000_000, "tracking, s")
     except KeyboardInterrupt:
         # There is nothing to keep; the caller says so.
         if not parts:

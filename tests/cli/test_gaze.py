@@ -33,6 +33,7 @@ def files(here: Path, made: EyeRecording) -> Path:
         f"({x:.2f}, {y:.2f}, {c:d})" for (x, y), c in zip(made.pupil, made.closed, strict=True)
     ]
     Path("label.txt").write_text("\n".join(labels) + "\n")
+    Path("short.csv").write_text("t,x,y,p\n0,1,2,1\n2000,3,4,0\n")
     save_network(TrackerNet(TrackerConfig(width=4, dilations=(1,))), here)
     return here
 
@@ -58,6 +59,19 @@ def test_refines_the_predictions_of_another_tracker(run: Run, files: Path) -> No
     assert (files / "g.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_what_looks_wrong_is_told(run: Run, files: Path) -> None:
+    """Events of a part of the sensor alone, and predictions that go on behind them."""
+    with np.load("eye.npz") as e:
+        half = {"t": e["t"], "x": e["x"] // 2, "y": e["y"] // 2, "p": e["p"]}
+    np.savez("half.npz", **half)
+    early = half["t"] < 500_000
+    np.savez("early.npz", **{name: column[early] for name, column in half.items()})
+    result = run("gaze", "half.npz", "--tracker", ".", "--no-plot")
+    assert result.status == 0 and "of 640 x 480 px; if the sensor is smaller" in result.out
+    result = run("gaze", "early.npz", "--predictions", "other.csv", "--no-plot")
+    assert result.status == 0 and "of 150 predictions are of times without events" in result.err
+
+
 def test_tracks_by_itself(run: Run, files: Path) -> None:
     result = run("gaze", "eye.npz", "--tracker", ".", "--no-plot")
     assert result.status == 0, result.err
@@ -77,6 +91,8 @@ def test_tracks_by_itself(run: Run, files: Path) -> None:
         (("eye.npz", "--predictions", "other.csv", "--mode", "cov"), "mode"),
         (("eye.npz", "--predictions", "other.csv", "--grid", "20x15"), "on a grid of 20 x 15"),
         (("eye.npz", "--predictions", "other.csv", "--rate", "0"), "--rate 0"),
+        (("eye.npz", "--rate", "50"), "--rate: of predictions without times"),
+        (("short.csv", "--tracker", "."), "events of 2 ms; expected a recording of at least 10"),
         (("eye.npz", "--sensor", "1280x720"), "a grid of 80x45"),
         (("eye.npz", "--tracker", ".", "--grid", "20x15"), "grid of 80x60"),
         (("eye.npz", "--sensor", "320x240", "--tracker", "."), "the sensor has 320 x 240"),
