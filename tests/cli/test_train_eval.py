@@ -151,6 +151,14 @@ def test_wrong_input_gets_one_line(
     assert not list(here.iterdir())
 
 
+def test_a_recognizer_is_exported_with_onnx(run: Run, here: Path) -> None:
+    (here / "run").mkdir()
+    (here / "run" / "recipe.json").write_text('{"recognizer": "mol", "data": {"folder": null}}')
+    result = run("export", "run", "-o", "out")
+    assert result.status == 2 and "a run of another task than deft" in result.err
+    assert "a recognizer is exported with --onnx" in result.err
+
+
 def test_a_benchmark_prints_tables_then_figures(run: Run, calls: Calls, here: Path) -> None:
     options = ("--json", "f.json", "--models", "ststnet,htnet", "--seeds", "2", "--oracle-epoch")
     result = run("eval", "megc2019_flow", *options, "folds=3")

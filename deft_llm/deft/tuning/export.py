@@ -76,6 +76,11 @@ def _finished(run: Path, which: str) -> tuple[DeftRecipe, Path]:
             f"{run}: no recipe.json; expected the folder of a run of train.py, task deft"
         )
     values = json.loads(path.read_text(encoding="utf-8"))
+    if others := sorted(set(values) - set(DeftRecipe.model_fields)):
+        raise UserError(
+            f"{run}: a run of another task than deft (its recipe has {others[0]!r}); a recognizer "
+            "is exported with --onnx, networks of other tasks are used as they are"
+        )
     # recipe.json leaves out ``output``: a run may be moved.
     recipe = validate_settings(DeftRecipe, {**values, "output": run}, str(path))
     # Its relative paths start where training was started, most likely a folder around the run.
