@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from deft_llm.config import Settings
-from deft_llm.errors import UserError
-from deft_llm.recognizers.base import Recognizer, load_recognizer
+from deft_llm.errors import UserError, did_you_mean
+from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 from deft_llm.recognizers.layers import grouped_norms
 from deft_llm.training.run_folder import FINAL
 from deft_llm.weights import load_network
@@ -88,9 +88,16 @@ def open_model(name: str | None, run: Path | None) -> SavedRecognizer:
         UserError: If there is no run, it holds another network, or as :func:`open_saved`.
     """
     if run is None:
+        # A variant follows a dash, as in mpfnet-c.
+        if (kind := str(name).split("-")[0]) not in RECOGNIZERS:
+            near = did_you_mean(kind, ("motion", *RECOGNIZERS))
+            raise UserError(
+                f"model {name!r}: expected motion, or the name of a network, such as mpfnet-c, mol "
+                f"or psyau{near}"
+            )
         raise UserError(
-            f"model {name}: train it first (deft-llm train recognizers/mpfnet for mpfnet-c, "
-            "recognizers/mol for mol), and give the folder of the run with --weights"
+            f"model {name}: train it first, with one of the recipes recognizers/ (deft-llm train "
+            "recognizers/mpfnet), and give the folder of the run with --weights"
         )
     saved = open_saved(run)
     if name is not None and name != saved.config.name:

@@ -167,6 +167,7 @@ def test_without_a_network_measured_motion_is_compared(run: Run, here: Path, sup
     ("more", "words"),
     [
         (["--model", "mpfnet-p"], "train it first"),
+        (["--model", "mpfnett"], "expected motion, or the name of a network, such as mpfnet-c"),
         ([], "nothing to compare the clips with"),
         (["--support", "support", "--heatmaps", "h"], "--heatmaps: motion draws none"),
     ],
