@@ -79,4 +79,6 @@ def _estimator(method: str | None, weights: Path | None) -> FlowEstimator:
     if weights is None:
         # A classical method, so that nothing has to be trained or downloaded first.
         return flow_estimator(method or "lk")
-    return flow_estimator(method or "srflow", folder=weights)
+    if method not in (None, "srflow"):
+        raise UserError(f"--weights: of srflow, a trained network; {method!r} has none")
+    return flow_estimator("srflow", folder=weights)

@@ -83,6 +83,7 @@ def test_exact_flow_has_no_error(flow_folder: Path) -> None:
         (("nowhere",), "no flow in split 'test'"),
         (("nowhere", "--method", "diss"), "did you mean 'dis'"),
         (("nowhere", "--weights", "nowhere"), "no such file"),
+        (("nowhere", "--weights", "nowhere", "--method", "lk"), "of srflow, a trained network"),
     ],
 )
 def test_wrong_flow_input_gets_one_line(run: Run, arguments: tuple[str, ...], words: str) -> None:
