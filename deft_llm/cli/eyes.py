@@ -47,9 +47,13 @@ def eyes_given(eyes: Path | None, start: float, sensor: str, clips: int) -> Eyes
     """The recording that the options name, if any.
 
     Raises:
-        UserError: If it is given with several clips, does not exist, or its size is none.
+        UserError: If it is given with several clips, does not exist, or its size is none, or if
+            the others are given without it.
     """
     if eyes is None:
+        if start or sensor != SENSOR:
+            option = "--eyes-start" if start else "--eyes-sensor"
+            raise UserError(f"{option}: of a recording of the eye; give it with --eyes")
         return None
     if clips > 1:
         raise UserError(f"--eyes {eyes}: a recording of one clip, but {clips} clips are given")

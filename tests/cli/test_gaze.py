@@ -105,6 +105,14 @@ def test_wrong_input(run: Run, files: Path, options: tuple[str, ...], told: str)
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("option", [("--eyes-start", "1.5"), ("--eyes-sensor", "346x260")])
+def test_options_of_a_recording_need_one(run: Run, files: Path, option: tuple[str, str]) -> None:
+    (files / "clip.mp4").write_bytes(b"x")
+    result = run("explain", "clip.mp4", *option)
+    assert result.status == 2
+    assert result.err == f"deft-llm: {option[0]}: of a recording of the eye; give it with --eyes\n"
+
+
 @pytest.mark.parametrize(
     ("place", "kept", "table"),
     [
