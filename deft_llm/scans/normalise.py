@@ -14,12 +14,13 @@ from scipy.spatial import Delaunay
 
 from deft_llm.errors import UserError
 from deft_llm.scans.holes import close_holes
-from deft_llm.scans.placing import UNITS, Pose, find_pose
+from deft_llm.scans.placing import UNITS, Pose, covered, find_pose
 from deft_llm.scans.scan import LEAST_VERTICES, Scan, checked
 
 CROP = 95.0  # mm around the nose tip
 _LONGEST = 10.0  # mm, edge of a triangle that is made between points
 _TOLD_ANGLE = 15.0  # degrees; heads are never quite straight
+_WHOLE = 0.85  # share of a mean face; holes of a scanner leave more
 _HIDDEN = 6.0  # mm behind the points in front of it: another surface
 
 
@@ -52,6 +53,8 @@ def normalise(scan: Scan, where: str, pose: Pose | None = None) -> Scan:
             f"{where}: {len(face.vertices)} vertices within {CROP:.0f} mm of the nose tip; "
             f"expected at least {LEAST_VERTICES}"
         )
+    if (whole := covered(face.vertices)) < _WHOLE:
+        face = face.noting(f"{1 - whole:.0%} of a face are missing: nothing is seen there")
     if (share := 1 - len(face.vertices) / len(placed.vertices)) > 0.05:
         face = face.noting(f"cropped to {CROP:.0f} mm around the nose tip: {share:.0%} left out")
     if not len(scan.triangles):
@@ -68,6 +71,11 @@ def _told(pose: Pose) -> list[str]:
         notes.append(f"lengths are in {UNITS[pose.unit]}: taken to mm")
     elif pose.unit != 1.0:
         notes.append(f"lengths are in no known unit: scaled by {pose.unit:.4g} to a usual face")
+    if pose.doubtful:
+        notes.append(
+            f"{pose.error:.1f} mm from a mean face, more than whole faces are: it may be a part of "
+            "one, or two of them, and turned; look at the views"
+        )
     if pose.angle > _TOLD_ANGLE:
         # [1, 1] is the cosine between the file's y axis and ours.
         upside = " (it was upside down)" if pose.rotation[1, 1] < -0.5 else ""

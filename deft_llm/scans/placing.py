@@ -32,7 +32,7 @@ _TURNS = (-30.0, 0.0, 30.0)  # degrees of yaw tried besides the quarter turns
 _TRIED = 4  # coarse poses that are refined
 _STEPS, _SETTLED = 25, 8  # of ICP; the step from which on only near points count
 _REACH = 12.0  # mm between a point and the mean face, beyond which it belongs to something else
-_GOOD = 3.2  # mm of median distance from the mean face that settles the pose
+_GOOD = 3.2  # mm of median distance that settles the pose; whole faces reach it
 _POOR = 4.5  # mm of median distance from the mean face above which this is no face
 
 
@@ -57,6 +57,11 @@ class Pose:
         # To the micrometre: the same face in metres and in millimetres then is the same.
         points = np.round(vertices.astype(np.float64) * self.unit, 3)
         return (points @ self.rotation.T + self.shift).astype(np.float32)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the fit is worse than that of whole faces: half a face, or two, may be turned."""
+        return self.error > _GOOD
 
     @property
     def angle(self) -> float:
@@ -103,6 +108,12 @@ def find_pose(vertices: NDArray[np.floating], where: str) -> Pose:
             f"{where}: no face found: {why}; expected the scan of one face, its nose in it"
         )
     return Pose(unit, rotation, shift, error)
+
+
+def covered(vertices: NDArray[np.floating]) -> float:
+    """Share of the mean face near which there are vertices (V, 3) of a placed scan, mm."""
+    apart, _ = KDTree(vertices.astype(np.float64)).query(_template()[0])
+    return float(np.mean(apart < _REACH))
 
 
 def _unit(vertices: NDArray[np.floating], where: str) -> float:

@@ -53,6 +53,16 @@ def test_a_face_that_looks_elsewhere_is_turned(scan: Scan, shown: np.ndarray) ->
     assert np.abs(views(face, side=112) - shown).mean() < 0.02
 
 
+def test_parts_of_a_face_are_told(scan: Scan) -> None:
+    """Half a face fits best when it is turned, and more of one with a part missing."""
+    x = scan.vertices[:, 0]
+    half, most = (normalise(scan.keep(x > least), "scan") for least in (0, -15))
+    assert any("it may be a part of one" in note for note in half.notes)
+    assert any("of a face are missing" in note for note in most.notes)
+    whole = normalise(scan, "scan").notes
+    assert not any("part of one" in note or "missing" in note for note in whole)
+
+
 def test_the_pose_follows_a_head(scan: Scan) -> None:
     before = find_pose(scan.vertices, "scan")
     after = follow_pose(scan.vertices + np.array([2.0, -1.0, 1.5], np.float32), before)
