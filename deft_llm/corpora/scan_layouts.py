@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deft_llm.config import Settings
 from deft_llm.corpora.layouts import LAYOUTS
@@ -77,6 +77,13 @@ class ScanLayoutSettings(Settings):
     holes: float = Field(default=0.1, ge=0, le=0.5)
     first_identity: int = 1_000
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("noise")
+    @classmethod
+    def _is_a_range(cls, noise: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= noise[0] <= noise[1] < float("inf"):
+            raise ValueError("expected the least and the largest SD, mm, such as 0.05 0.3")
+        return noise
 
 
 @dataclass(frozen=True)
