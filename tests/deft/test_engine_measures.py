@@ -120,7 +120,7 @@ def test_the_noisiest_and_the_second_largest_region() -> None:
     assert floor == pytest.approx(float(measurement.table_apex.noise.max()), abs=1e-3)
     first, second = (look(f"compare rank={rank}", measurement) for rank in ("most", "second"))
     assert first.facts[0].about.partition(" ")[2] != second.facts[0].about.partition(" ")[2]
-    assert first.facts[0].value > second.facts[0].value
+    assert first.facts[0].evidence[0].magnitude > second.facts[0].evidence[0].magnitude
     assert "What moves second most is the left mouth corner." in reply(second)
 
 
