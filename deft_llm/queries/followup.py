@@ -224,6 +224,9 @@ def _own_kind(asked: Asked, query: Query | None, compared: bool) -> bool:
         return True  # "is AU4 there?", "is she happy?"
     if asked.first == "about":
         return True  # "tell me about the chin"
+    if query is not None and query == Query("moved", True, **asked.where) and asked.whether:
+        # "Is the chin involved?" says all of it, "and the chin?" or "did the chin too?" do not.
+        return asked.says(r"\b(?:involved|active|mov\w+)$")
     if query is not None and query.kind == "when" and _WHAT_IS.search(" ".join(asked.words)):
         return True  # "what is the offset?", where "and the offset?" asks for the phase
     return bool(asked.cues - loose - ({"than", "first", "final"} if compared else set()))

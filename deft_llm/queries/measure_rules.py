@@ -5,6 +5,7 @@ from __future__ import annotations
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import Query
 
+_SNR = r"\bsignal to noise\b|\bsnr\b"
 _Z = r"(?<!\bto )(?<!\bgen )\bz(?: ?scores?| ?values?)?\b"
 _OF_ALL = (
     r"\bz ?(?:scores|values)\b|\bnoise (?:floors|levels)\b|\b(?:all|every|each|highest|largest)\b"
@@ -81,7 +82,7 @@ def z_explained(asked: Asked) -> Query | None:
 def in_noise_floors(asked: Asked) -> Query | None:
     """For example "what is the noise floor of the left cheek?", "is the chin's z above 3?"."""
     of_place = asked.regions or asked.says(rf"\bnoise (?:floors|levels)\b|{_ITS}")
-    noise = asked.has("noise") and of_place
+    noise = (asked.has("noise") and of_place) or asked.says(_SNR)
     above = asked.regions and asked.says(_HOW_FAR_ABOVE)
     if not (asked.says(_Z) or noise) or (asked.says(_BESIDE_NOISE) and not above):
         return None
@@ -123,7 +124,7 @@ def other_movements(asked: Asked) -> Query | None:
     """For example "list the other movements"; "is there another one?" counts them."""
     if asked.says(_OUTSIDE) and asked.has("move") and not asked.has("count", "when", "how_long"):
         return Query("when", of="others")
-    if not asked.says(_OTHERS) or asked.polar or asked.has("count") or asked.regions:
+    if not asked.says(_OTHERS) or asked.has("count") or asked.regions or asked.bound:
         return None
     return Query("when", of="others")
 

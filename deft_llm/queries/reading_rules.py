@@ -95,6 +95,8 @@ def why_not(asked: Asked) -> Query | None:
 
 def why(asked: Asked) -> Query | None:
     """For example "why?", "what is the evidence for AU12?"."""
+    if asked.has("clip_word") and asked.says(r"\b(?:walk|take|talk) (?:me|us) through\b"):
+        return Query("summary")
     if asked.says(r"^where\b.*\bsee\b") and asked.values("class"):
         return Query("why", classes=asked.values("class"))
     telling = (

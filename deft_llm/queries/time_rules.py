@@ -10,6 +10,11 @@ _JUDGED = (
     r"analyzed|"
     r"poor|shaky|reliable)\b"
 )
+# "What happens after the smile?"
+_BEFORE, _AFTER = (
+    rf"^what (?:happen|mov|come|came|goes|went|is|was|do|did)\w*\b.*\b{word} (?:the |a |that )?\w+$"
+    for word in ("before", "after")
+)
 _SIZE = (
     r"\bface\b.*\b(?:(?:big|large|small|close|near) enough|too (?:small|far|close|large|big))\b|"
     r"\bpixels? (?:between|across|wide is) .*\b(?:eyes|face)\b|\b(?:size of|how (?:big|large) "
@@ -46,6 +51,8 @@ def head(asked: Asked) -> Query | None:
     """For example "did the head move?"."""
     if not asked.has("head") or asked.regions:
         return None
+    if asked.says(r"\btilt") and "or" not in asked.words:
+        return Query("head_motion", of="nod")  # how far which way, as a tilt is not measured
     for of, pattern in _HEAD_WAYS.items():
         # "Did he nod or shake his head?" asks whether it moved.
         if asked.says(pattern) and "or" not in asked.words:
@@ -59,6 +66,8 @@ def quality(asked: Asked) -> Query | None:
         return Query("quality", asked.whether)
     if asked.says(r"\bmotion blur\b"):
         return Query("quality", asked.whether, asked.whether)
+    if asked.has("clip_word") and asked.says(r"\blong enough\b"):
+        return Query("quality", asked.whether)
     if asked.has("region_word") and not asked.says("measure|seen|covered|hidden|occluded"):
         return None
     judged = asked.has("clip_word") and asked.says(_JUDGED)
@@ -135,6 +144,8 @@ def how_long(asked: Asked) -> Query | None:
     )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+    if asked.has("brief") and asked.has("long") and "or" in asked.words:
+        return Query("how_long")  # "was it gradual or sudden?"
     if asked.says(r"\btime (?:between|from) (?:the )?apex\b"):
         return Query("how_long", moments=("apex", "offset"))
     if polar and asked.says(r"\bfad\w+\b.*\b(?:slow|fast|quick|abrupt|sudden|gradual)"):
@@ -178,6 +189,8 @@ def _span(asked: Asked) -> tuple[str, ...]:
 
 def order(asked: Asked) -> Query | None:
     """For example "what moved first?", "did the brows move before the mouth?"."""
+    if asked.aus and not asked.regions and (when := asked.says(_BEFORE)) | asked.says(_AFTER):
+        return Query("when", of="others") if when else Query("moved", moments=("offset",))
     if (rank := _end_of_all(asked)) and not asked.regions:
         return Query("order", rank=rank)
     if asked.polar and not asked.regions and asked.says(r"\b(?:all|everything)\b.*\btogether$"):

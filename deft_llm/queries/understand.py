@@ -222,7 +222,7 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
-        kinds in {("why_not", "why"), ("blink", "au")},
+        kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
         kinds == ("moved", "when") and ruled.polar and ruled.moments == ("offset",),
         kinds == ("au", "au") and asked.whether and read.polar and not ruled.polar,
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),

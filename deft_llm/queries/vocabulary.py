@@ -109,7 +109,7 @@ PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
         frozenset({"lip", "mouth"}),
         "press|tight|tighten|thin|tense|tension|squeeze|compress",
     ),
-    (25, 26, 27): (frozenset({"mouth", "lip", "chin"}), "open|part|agape|ajar"),
+    (25, 26, 27): (frozenset({"mouth", "lip", "chin"}), "open|part|apart|agape|ajar"),
     (28,): (frozenset({"lip", "lower lip", "upper lip"}), "suck|bite|bit|bitten"),
     (31,): (frozenset({"chin"}), "clench|grit"),
     (38,): (frozenset({"nostril wing"}), "flare|widen"),

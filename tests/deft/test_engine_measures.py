@@ -163,3 +163,10 @@ def test_of_one_moment_the_phase_is_told_that_it_bounds() -> None:
     measurement = clip(BROWS, BACK)
     told = [reply(look(f"how_long moment={moment}", measurement)) for moment in ("onset", "offset")]
     assert told == ["It takes to the apex 0.100 s.", "It takes back to rest 0.150 s."]
+
+
+def test_a_direction_that_nothing_takes_is_told_as_such() -> None:
+    measurement = clip(BROWS, BACK)
+    assert reply(look("direction direction=inward", measurement)) == "Nothing of it moves inward."
+    told = reply(look("direction region=brow direction=down", measurement))
+    assert told.startswith("Nothing of it moves down. Both inner brows move up")

@@ -405,6 +405,16 @@ what's the delay between cheeks and mouth | order region=mouth,cheek
 was it held at the peak | moved? not moment=offset
 what fraction came back | moved moment=offset
 when was the apex / secs? | when moment=apex
+does the head tilt | head_motion of=nod
+how far did the chin move / what's the signal to noise ratio there? | magnitude region=chin of=z
+are there other expressions in the video? | when of=others
+what happens after the smile? | moved moment=offset
+what happens before the smile? | when of=others
+was the smile gradual or sudden? | how_long
+is the video long enough? | quality?
+are the lips apart? | au? au=25,26,27
+can you walk me through this clip? | summary
+do the mouth corners go outward? / is the chin involved? | moved? region=chin
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

@@ -127,6 +127,9 @@ def direction(query: Query, sight: Sight) -> Findings:
         Fact(row.region, "direction", row.direction, evidence=(row,), frames=frames)
         for row in shown
     )
+    if not query.polar and query.directions and rows and not going:
+        nowhere = f"nothing of it moves {' or '.join(query.directions)}"
+        return Findings(query, facts=facts if query.regions else (), untold=nowhere)
     if not query.polar:
         return Findings(query, facts=facts or still(query, sight))
     against = [row for row in rows if row not in going and _opposed(row, query, sight)]
