@@ -67,8 +67,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"diagnos|\bill(?:ness)?\b|\bsick|\bhealth|\bpain\b|\bdrunk|\bdrug|\balcohol|\bhigh on\b",
         r"\b(?:a|had) stroke\b|parkinson|pregnan|palsy|botox|symptom|dement|alzheim|suicid|\bptsd",
         r"trauma|therap|\bmedic(?:al|ine|ation)|\bdisab|blood pressure|heart ?rate|\bpulse\b",
-        r"\bparaly|\bpills?\b|\bsurgery|\bnumb\b|\bsuffering\b|\bhung ?over|\bthe spectrum\b|"
-        r"\bunwell\b|\bdying\b(?! to)|\bcancer|neurolog|\bwell today\b|\bfever\b",
+        r"\bparaly|\bpills?\b|\bsurg(?:ery|ical)|\bnumb\b|\bsuffering\b|\bhung ?over|"
+        r"\bthe spectrum\b|\bunwell\b|\bdying\b(?! to)|\bcancer|neurolog|\bwell today\b|\bfever\b",
     ),
     "age": (
         r"\bage\b|\baged\b|how old|\byears old|\b(?:young|old|older|younger|elderly)\b|teenager",
@@ -159,6 +159,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"^(?:and |but |so )?(?:(?:at|with|about|because of) (?:me|us|him|her|them)|"
         r"(?:at|with|about|of|by) (?:what|whom?))\s*\??$",
         rf"\bbecause of (?:me|us|him|her|them|you|(?:my|his|her|their) \w+)\b|"
+        rf"\bbecause of (?:the |a |that |some )?(?:noise|sound|question|news|picture|music|smell|"
+        rf"joke|people|person|camera)s?\b(?! floor| level)|"
         rf"\bma(?:de|kes?|king) {_WHO} (?!move)|\bcaused? (?:by|this|the|that|it)\b|"
         rf"\btrigger(?!ed (?:au|action unit|the label))",
         rf"\bwhat {_BE} {_WHO} (?:see|seeing|react|reacting|watch|watching|looking at|look at)",

@@ -14,7 +14,7 @@ _ABOUT_US = {
     r"\b(?:curve|motion|arrows?|report|results?|overlay)\b|^(?:plot|download|save)\b",
     "accuracy": r"\bhow (?:accurate|reliable|good|precise)\b.*\b(?:you|usually|generally|overall|"
     r"in general|model|method|program|detection|recognition)\b|\b(?:biased?|unfair)\b|"
-    r"\berror rates?\b|\b(?:benchmark|validated)\b",
+    r"\berror rates?\b|\b(?:benchmark|validated|calibrated)\b",
     "self": r"\b(?:who|what) are you\b(?! (?:able|good|for|sure))|\byour name\b|"
     r"^what (?:is|does) (?:a )?deft\b|"
     r"\bare you (?:an? )?(?:human|robot|bot|ai|real|"
@@ -24,7 +24,8 @@ _ABOUT_US = {
     r"(?:measur|work\b|"
     r"comput|"
     r"calculat|detect|(?:find|found|locate|determine|get) .*\b(?:onset|apex|offset|interval|"
-    r"landmarks?|regions?))|\boptical flow\b|\bmethod\b|\balgorithm\b",
+    r"landmarks?|regions?))|\boptical flow\b|\bmethod\b|\balgorithm\b|"
+    r"\bdo(?:es)? (?:you|the model) look at\b",
 }
 _SHORTLY = (
     r"\b(?:one|a single|single|two|a couple of|1|2) (?:short )?(?:sentences?|lines?)\b|\btl ?dr\b|"
@@ -133,7 +134,8 @@ def probability(asked: Asked) -> Query | None:
         return Query("probability", rank="second")
     if asked.has("feel", "likely") and asked.says(r"\b(?:worst|least (?:likely|probable|well))\b"):
         return Query("probability", rank="least")
-    if asked.first == "rank" and asked.has("feel"):
+    other = asked.says(r"^what else\b") and (asked.has("class", "likely"))
+    if other or (asked.first == "rank" and asked.has("feel")):
         return Query("probability")
     if asked.values("class") and asked.says(r"^how \w+ (?:is|was|does|did|do) \w+(?: \w+)?$"):
         return Query("probability", classes=asked.values("class"))

@@ -57,7 +57,8 @@ _PLAIN = frozenset(
     predict predicted pause complete skin
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
     nearly almost threshold closest nearest fraction proportion rank ranked ranking worst
-    reach reaches reached truncated snr signal ratio involved landmark landmarks noisiest
+    reach reaches reached truncated snr signal ratio involved
+    uncertainty deviation calibrated landmark landmarks noisiest
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

@@ -415,6 +415,12 @@ is the video long enough? | quality?
 are the lips apart? | au? au=25,26,27
 can you walk me through this clip? | summary
 do the mouth corners go outward? / is the chin involved? | moved? region=chin
+did she move because of the noise outside | decline topic=cause
+was the face surgically altered | decline topic=health
+what's the uncertainty of the left cheek motion | magnitude region=cheek side=left of=z
+what else could this be if not happiness | probability
+what does the model look at | help of=method
+is the score calibrated | help of=accuracy
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
