@@ -26,7 +26,14 @@ from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import special_tokens
 from deft_llm.deft.tuning.adapters import with_adapters
-from deft_llm.deft.tuning.model import MODULES, module_of, start_config, train_only
+from deft_llm.deft.tuning.model import (
+    MODULES,
+    build_empty,
+    module_of,
+    new_text_config,
+    start_config,
+    train_only,
+)
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.stage_settings import RewardStage, Stage
 from deft_llm.errors import UserError
@@ -60,19 +67,16 @@ def skeleton(recipe: DeftRecipe) -> DeftForConditionalGeneration:
     """The recipe's model on the meta device, without memory, with the largest possible vocabulary.
 
     Raises:
-        UserError: If the language model's configuration cannot be read.
+        UserError: If the language model's configuration cannot be read, or is of none.
     """
     config = start_config(recipe)
     text = recipe.text_model
     if text.name_or_path:
         config.text_config = _published_sizes(text.name_or_path)
     elif not recipe.checkpoint:
-        config.text_config = AutoConfig.for_model(
-            **{"model_type": "qwen3", **text.config},
-            vocab_size=text.vocab_size + len(PIECES) + len(special_tokens(config)),
-        )
-    with torch.device("meta"):
-        return DeftForConditionalGeneration(config)
+        tokens = text.vocab_size + len(PIECES) + len(special_tokens(config))
+        config.text_config = new_text_config(text, tokens)
+    return build_empty(config)
 
 
 def _published_sizes(name: str) -> Any:

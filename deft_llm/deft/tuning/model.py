@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from deft_llm import resources
 from deft_llm.answers import PIECES
 from deft_llm.data.conversations import CONVERSATIONS, MARK, messages_of
-from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
+from deft_llm.deft.backbones import ExpertBackbone, make_backbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.deft.inference.loading import require_whole
@@ -29,7 +31,7 @@ from deft_llm.deft.processing_deft import (
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.deft.tuning.recipe import DeftRecipe
 from deft_llm.deft.tuning.text_model import TextModel
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 from deft_llm.files import read_lines
 from deft_llm.unimer.answer_writer import Templates
 
@@ -54,6 +56,77 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
     return config
 
 
+def require_buildable(recipe: DeftRecipe) -> None:
+    """Check the language model and the weights of backbones, before any data is there.
+
+    Raises:
+        UserError: If the language model has no tokenizer for chats or no configuration, a new one
+            cannot be built from its sizes, or weights of a backbone are missing or do not fit.
+    """
+    if recipe.checkpoint:
+        return
+    config = start_config(recipe)
+    text = recipe.text_model
+    if source := text.source():
+        _chat_tokenizer(text)
+        _published(AutoConfig.from_pretrained, source)
+    else:
+        config.text_config = new_text_config(text, text.vocab_size)
+        build_empty(config)
+    for expert, entry in config.backbones.items():
+        if entry["weights"]:
+            make_backbone(expert, config).load()
+
+
+def new_text_config(text: TextModel, vocab_size: int, **ids: int | None) -> Any:
+    """The configuration of a language model that is built here.
+
+    Args:
+        text: Its ``config`` is read.
+        vocab_size: Number of tokens.
+        **ids: Its special tokens.
+
+    Raises:
+        UserError: If its ``model_type`` is none that transformers knows.
+    """
+    values = {"model_type": "qwen3", **text.config}
+    kind = values["model_type"]
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        known = [name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if isinstance(name, str)]
+        raise UserError(
+            f"text_model.config.model_type {kind!r}: no causal language model of transformers; "
+            f"expected one like qwen3 or llama{did_you_mean(str(kind), known)}"
+        )
+    with _buildable():
+        return AutoConfig.for_model(**values, vocab_size=vocab_size, **ids)
+
+
+def build_empty(config: DeftConfig) -> DeftForConditionalGeneration:
+    """A model on the meta device, without memory.
+
+    Raises:
+        UserError: If the sizes of its language model do not fit together.
+    """
+    with _buildable(), torch.device("meta"):
+        return DeftForConditionalGeneration(config)
+
+
+@contextmanager
+def _buildable() -> Iterator[None]:
+    try:
+        yield
+    # Each architecture fails in its own way on sizes that do not fit together.
+    except (
+        *(ArithmeticError, AttributeError, IndexError, RuntimeError, TypeError, ValueError),
+        StrictDataclassError,
+    ) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"text_model.config describes no language model that can be built ({reason}); expected "
+            "sizes like hidden_size: 192, num_attention_heads: 4"
+        ) from error
+
+
 def build_model(
     recipe: DeftRecipe, *folders: Path, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[DeftForConditionalGeneration, DeftProcessor]:
@@ -73,20 +146,15 @@ def build_model(
     config = start_config(recipe)
     text = recipe.text_model
     if source := text.source():
-        tokenizer = tokenizer or _published(AutoTokenizer.from_pretrained, source)
-        if not tokenizer.chat_template:
-            raise UserError(
-                f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat "
-                "template; take the model that was tuned for chat (…-Instruct)"
-            )
+        tokenizer = tokenizer or _chat_tokenizer(text)
         model = before_text_model(source, config, tokenizer, **loading_options(text))
     else:
         if tokenizer is None:
             tokenizer = wrap(train_sentencepiece(_texts(folders), text.vocab_size), PIECES)
         add_expert_tokens(tokenizer, config)
         # After adding the expert tokens, because the vocabulary size counts them.
-        config.text_config = AutoConfig.for_model(
-            **{"model_type": "qwen3", **text.config},
+        config.text_config = new_text_config(
+            text,
             vocab_size=len(tokenizer),
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -135,6 +203,21 @@ def _copy_experts(checkpoint: Path, model: DeftForConditionalGeneration) -> None
     begun = Explainer.load(checkpoint).model
     for name in ("experts", "heads"):
         getattr(model, name).load_state_dict(getattr(begun, name).state_dict())
+
+
+def _chat_tokenizer(text: TextModel) -> PreTrainedTokenizerBase:
+    """The tokenizer of a published language model.
+
+    Raises:
+        UserError: If it is missing, or has no chat template.
+    """
+    tokenizer: PreTrainedTokenizerBase = _published(AutoTokenizer.from_pretrained, text.source())
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"text_model.name_or_path {text.name_or_path!r}: its tokenizer has no chat template; "
+            "take the model that was tuned for chat (…-Instruct)"
+        )
+    return tokenizer
 
 
 def _ends(model: DeftForConditionalGeneration, tokenizer: PreTrainedTokenizerBase) -> list[int]:

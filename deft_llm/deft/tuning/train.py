@@ -20,6 +20,7 @@ from transformers import set_seed
 from deft_llm.config import read_recipe
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.clip_lines import CLIPS
+from deft_llm.data.simulated import head_to_send
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.loading import end_ids
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -35,6 +36,7 @@ from deft_llm.deft.tuning.model import (
     MODULES,
     build_model,
     module_of,
+    require_buildable,
     start_config,
     train_only,
 )
@@ -78,7 +80,9 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = read_recipe(DeftRecipe, values, where)
     require_machine(recipe, where)
-    config = start_config(recipe)  # checked here to fail before hours of rendering
+    # Checked here to fail before hours of rendering.
+    config = start_config(recipe)
+    require_buildable(recipe)
     if recipe.push_to_hub and is_first_process():
         require_repository(recipe.push_to_hub)
     with claimed_folder(recipe.output, recipe):
@@ -97,12 +101,13 @@ def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
             steps = recipe.reward.steps or recipe.instruct.steps
             logger.info("already finished at step %d: %s", steps, final)
             return
+        held_out_records = [list(folder_records(folder)) for folder in recipe.held_out]
         folders = data_folders(recipe)
-        for folder in folders if recipe.labels == "coded" else ():
+        for _, folder in recipe.simulated() if recipe.labels == "coded" else ():
             require_valid(folder)
     clips = ClipDataset.open(*folders)
-    for folder in recipe.held_out:
-        require_disjoint_records(clips.records, folder_records(folder))
+    for records in held_out_records:
+        require_disjoint_records(clips.records, records)
     require_sizes(clips, config)
     held_out = held_out_clips(clips, recipe.validation, recipe.seed)
     use_all_cores()
@@ -208,19 +213,29 @@ def _reward(recipe: DeftRecipe, tuned: Any, processor: DeftProcessor, clips: Cli
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:
     """The data folders of a recipe; missing or incomplete simulated sets are built first."""
-    # First: a folder without clips is told before anything is rendered.
+    # First: a folder without clips, or a head without its file, must not be told after hours of
+    # rendering.
     own = [_clips_of(recipe, folder) for folder in recipe.folders]
     simulated = recipe.simulated()
-    for data, folder in simulated:
-        if not (folder / "clips.jsonl").is_file():
-            logger.info("simulating %d clips: %s", data.clips, folder)
-            build_simulated(data, folder, Templates(recipe.templates))
+    missing = [(data, folder) for data, folder in simulated if not (folder / CLIPS).is_file()]
+    for data, _ in missing:
+        head_to_send(data)
+    for data, folder in missing:
+        logger.info("simulating %d clips: %s", data.clips, folder)
+        build_simulated(data, folder, Templates(recipe.templates))
     return [*(folder for _, folder in simulated), *own]
 
 
 def _clips_of(recipe: DeftRecipe, folder: Path) -> Path:
-    """A data folder as it is; one of videos, measured into the folder of the run."""
-    if recipe.labels == "coded" or (folder / CLIPS).is_file():
+    """A data folder as it is; one of videos, measured into the folder of the run.
+
+    Raises:
+        UserError: If its codings are read and have a problem, or it has no clips.
+    """
+    if recipe.labels == "coded":
+        require_valid(folder)
+        return folder
+    if (folder / CLIPS).is_file():
         return folder
     measured = recipe.output / f"measured-{recipe.folders.index(folder) + 1}"
     if not (measured / CLIPS).is_file():

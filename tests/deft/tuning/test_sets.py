@@ -50,6 +50,34 @@ def test_every_set_is_built_in_a_folder_of_its_own(
     assert alone.simulated() == several.simulated()[:1]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"folders": ["nowhere"]}, "nowhere/clips.jsonl: no such file"),
+        ({"held_out": ["nowhere"]}, "nowhere/clips.jsonl: no such file"),
+        ({"data": [DRAWN, {**DRAWN, "seed": 6_000_000, "head": "ict"}]}, "the head 'ict' needs"),
+        ({"text_model": {"name_or_path": "."}}, "no causal language model"),
+        ({"text_model": {"config": {"model_type": "qwenn"}}}, "did you mean 'qwen3'"),
+        ({"text_model": {"config": {"num_attention_heads": 0}}}, "no language model that can be"),
+        ({"text_model": {"config": {"hidden_size": "wide"}}}, "no language model that can be"),
+        (
+            {"model": {"backbones": {"motion": {"name": "fmanet", "weights": "nowhere"}}}},
+            "backbone fmanet: nowhere does not fit",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
+) -> None:
+    """A recipe of ours renders for half an hour: no refusal may come after that."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DEFT_ICT", "DEFT_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(deft, "build_simulated", lambda *_: pytest.fail("rendered"))
+    with pytest.raises(UserError, match=words):
+        deft.train(recipe(tmp_path / "run", **changes), "test")
+
+
 def halved(data: Path, output: Path) -> list[list[str]]:
     """The clips of a data folder in two, as the run would have built them; their names."""
     lines = list(read_lines(data / "clips.jsonl"))
