@@ -40,6 +40,7 @@ SUB_CLIP = 8  # frames of a sub-clip
 SUB_CLIPS = 2  # K that are stored
 RAW_SIDE = 128  # S
 RAW_IMAGES = ("sub_clips", "key_frames")
+RAW_FEATURES = (*RAW_IMAGES, "landmarks")  # stored together
 
 
 def sub_clip_indices(frames: int) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import FeatureSizes
 from deft_llm.data.inputs import INPUTS
 from deft_llm.data.prepared import open_prepared
-from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
+from deft_llm.data.raw_frames import RAW_FEATURES, RAW_SIDE
 from deft_llm.data.simulated import SimulatedData, simulated_clips, specs
 
 FRAMES_SIDE = 64  # px of simulated frames, if a network reads frames
@@ -70,12 +70,19 @@ class ClipSource(Settings):
         if self.prepared is not None:
             return open_prepared(self.prepared)
         assert self.simulated is not None
-        # An unknown input has its own message, where inputs are made.
-        known = (INPUTS[name] for name in inputs if name in INPUTS)
-        wanted = {feature for made in known for feature in made.sources}
-        # Frames are stored only on demand: they need more space than all other features.
-        sizes = FeatureSizes(
-            frames=FRAMES_SIDE if "frames" in wanted else 0,
-            raw=RAW_SIDE if wanted & set(RAW_IMAGES) else 0,
-        )
-        return simulated_clips(self.simulated, cache, sizes=sizes)
+        return simulated_clips(self.simulated, cache, sizes=sizes_for(inputs))
+
+
+def sizes_for(inputs: Iterable[str]) -> FeatureSizes:
+    """Sizes of the features that some inputs are made from; those stored on demand only if needed.
+
+    Args:
+        inputs: Names of inputs; one that nothing makes has its message where inputs are made.
+    """
+    known = (INPUTS[name] for name in inputs if name in INPUTS)
+    wanted = {feature for made in known for feature in made.sources}
+    # Frames need more space than all other features.
+    return FeatureSizes(
+        frames=FRAMES_SIDE if "frames" in wanted else 0,
+        raw=RAW_SIDE if wanted & set(RAW_FEATURES) else 0,
+    )

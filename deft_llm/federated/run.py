@@ -12,6 +12,7 @@ from typing import Any
 from deft_llm.claims import changed_settings, claim, locked, record
 from deft_llm.config import apply_overrides, read_recipe, read_yaml
 from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.sources import sizes_for
 from deft_llm.errors import UserError
 from deft_llm.federated.checkpoint import begun
 from deft_llm.federated.client import save
@@ -117,8 +118,8 @@ def open_sites(recipe: FederatedRecipe) -> list[Site]:
 
 def _datasets(recipe: FederatedRecipe, inputs: Sequence[str]) -> dict[str, ClipDataset]:
     if (simulated := recipe.simulated) is not None:
-        names = enumerate(simulated.names)
-        return {name: simulated_site(simulated, k, recipe.cache) for k, name in names}
+        names, sizes = enumerate(simulated.names), sizes_for(inputs)
+        return {name: simulated_site(simulated, k, recipe.cache, sizes) for k, name in names}
     return {name: source.open(inputs, recipe.cache) for name, source in recipe.sites.items()}
 
 

@@ -7,6 +7,7 @@ as different as recordings of two laboratories do.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from deft_llm.config import Settings
 from deft_llm.data.clip_dataset import ClipDataset, MeasuredClip
 from deft_llm.data.clip_lines import CLIPS
 from deft_llm.data.clip_shards import records, write_shards
+from deft_llm.data.features import DEFAULT_SIZES, FeatureSizes
 from deft_llm.data.simulated import measure_simulated
 from deft_llm.files import digest, write_lines
 from deft_llm.simulator.render.camera import Sensor
@@ -153,24 +155,31 @@ def site_specs(data: SimulatedSites, site: int) -> list[ClipSpec]:
     return specs
 
 
-def simulated_site(data: SimulatedSites, site: int, cache: Path) -> ClipDataset:
+def simulated_site(
+    data: SimulatedSites, site: int, cache: Path, sizes: FeatureSizes = DEFAULT_SIZES
+) -> ClipDataset:
     """Render and measure the clips of a site, once; after a stop, the same call goes on.
 
     Args:
         data: What to render.
         site: Number of the site, counted from 0.
         cache: Cache folder.
+        sizes: Sizes of the features.
 
     Returns:
         The clips whose face was found, as a data folder holds them.
     """
     specs, crf = site_specs(data, site), camera_of(data, site).crf
-    key = digest(*(spec.to_json() for spec in specs), str(crf))[:12]
+    # Clips with the features that are always stored are keyed by what they show alone.
+    stored = [] if sizes == DEFAULT_SIZES else [json.dumps(sizes.facts())]
+    key = digest(*(spec.to_json() for spec in specs), str(crf), *stored)[:12]
     folder = cache / f"federated-{key}"
     folder.mkdir(parents=True, exist_ok=True)
 
+    made = partial(measure_simulated, crf=crf, sizes=sizes)
+
     def measured(some: Iterable[ClipSpec]) -> Iterator[MeasuredClip]:
-        return render_many(some, partial(measure_simulated, crf=crf), data.workers)
+        return render_many(some, made, data.workers)
 
     names = write_shards(_SHARD, specs, measured, folder)
     # What makes it a data folder, which a client in a process of its own can be given.

@@ -133,6 +133,7 @@ def test_clips_without_raw_frames_keep_their_key() -> None:
         (["flow_uvs"], FeatureSizes()),
         (["frames"], FeatureSizes(frames=64)),
         (["sub_clips"], FeatureSizes(raw=128)),
+        (["flow_uvs", "landmarks"], FeatureSizes(raw=128)),
         (["flow_diff_volume", "nothing"], FeatureSizes(raw=128)),
     ],
 )

@@ -15,9 +15,10 @@ import yaml
 
 from deft_llm import facs, resources
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.features import Features
+from deft_llm.data.features import Features, FeatureSizes
 from deft_llm.errors import UserError
 from deft_llm.evaluation.federated.tables import class_note, compared
+from deft_llm.federated import run
 from deft_llm.federated.client import SiteScores
 from deft_llm.federated.engine import RuleRun
 from deft_llm.federated.run import open_sites, recipe_of
@@ -182,6 +183,26 @@ def test_simulated_sites_differ_and_share_nobody() -> None:
         counts = np.unique(classes_of(data, k), return_counts=True)[1]
         assert len(counts) == 3 and counts.min() >= 3 and counts.sum() == 30
     assert site_specs(data, 0) == specs[0]
+
+
+@pytest.mark.parametrize(
+    ("recognizer", "sizes"), [("ststnet", FeatureSizes()), ("mol", FeatureSizes(raw=128))]
+)
+def test_simulated_sites_are_measured_for_what_the_network_reads(
+    recognizer: str, sizes: FeatureSizes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def rendered(data: SimulatedSites, site: int, cache: Path, sizes: FeatureSizes) -> ClipDataset:
+        asked.append(sizes)
+        raise UserError("enough")
+
+    monkeypatch.setattr(run, "simulated_site", rendered)
+    smoke = resources.recipe("federated/psyau_smoke")
+    recipe = recipe_of(smoke, [f"recognizer={recognizer}", f"output={tmp_path}"])
+    with pytest.raises(UserError, match="enough"):
+        open_sites(recipe)
+    assert asked == [sizes]
 
 
 def test_a_site_has_room_for_the_least_of_every_class(make_recipe: MakeRecipe) -> None:

@@ -11,10 +11,8 @@ from deft_llm.corpora.base import Corpus, load_corpus, people_of
 from deft_llm.corpora.other import other_corpus
 from deft_llm.corpora.reading import Reading
 from deft_llm.data.clip_dataset import ClipDataset
-from deft_llm.data.inputs import INPUTS
 from deft_llm.data.prepared import PrepareSettings, copies, open_prepared, prepare
-from deft_llm.data.raw_frames import RAW_IMAGES, RAW_SIDE
-from deft_llm.data.sources import FRAMES_SIDE
+from deft_llm.data.sources import sizes_for
 from deft_llm.errors import UserError
 from deft_llm.evaluation.corpus_table.left_out import LeftOutClip
 
@@ -97,11 +95,9 @@ def settings_for(inputs: Iterable[str], base: PrepareSettings) -> PrepareSetting
         inputs: Names of inputs; one that nothing makes has its message elsewhere.
         base: Settings to start from.
     """
-    wanted = {feature for name in inputs if name in INPUTS for feature in INPUTS[name].sources}
-    # Stored on demand alone: frames need more space than all other features.
-    frames = base.frames or FRAMES_SIDE if "frames" in wanted else base.frames
-    raw = RAW_SIDE if wanted & set(RAW_IMAGES) else base.raw
-    return base.model_copy(update={"frames": frames, "raw": raw})
+    sizes = sizes_for(inputs)
+    stored = {"frames": base.frames or sizes.frames, "raw": sizes.raw or base.raw}
+    return base.model_copy(update=stored)
 
 
 def measured_corpus(
