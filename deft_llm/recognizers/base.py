@@ -137,6 +137,14 @@ LANGUAGE_MODELS = frozenset(
 """Those that are DEFT-LLM, or a part of it, or another language model."""
 
 
+_TYPES: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "a word"),
+    "bool": (bool, "true or false"),
+}
+
+
 def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | ClassicalRecognizer:
     """Make a new recognizer by name.
 
@@ -146,7 +154,7 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
         **options: Keyword options of that recognizer.
 
     Raises:
-        UserError: If the name is unknown, or an option is unknown or missing.
+        UserError: If the name is unknown, or an option is unknown, missing or of a wrong value.
     """
     make = resolve(RECOGNIZERS, name, "recognizer")
     try:
@@ -156,8 +164,39 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
         raise UserError(
             f"{name}: {error} in its options; expected some of {', '.join(known)}"
         ) from None
-    made: Recognizer | ClassicalRecognizer = make(classes=classes, **options)
+    _require_types(make, name, options)
+    given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    try:
+        made: Recognizer | ClassicalRecognizer = make(classes=classes, **options)
+    # Each layer fails in its own way on sizes that it cannot have.
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if not options:  # then it is a fault of the recognizer
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{name}: cannot be built with the options {given} ({reason})") from error
+    if isinstance(made, Recognizer) and not all(p.numel() for p in made.parameters()):
+        raise UserError(f"{name}: the options {given} leave a layer without a weight")
     return made
+
+
+def _require_types(make: Any, name: str, options: dict[str, Any]) -> None:
+    """Check the options that are a number, a word or a switch.
+
+    Many layers take a wrong one without a word, and fail when the first clip is there.
+
+    Raises:
+        UserError: If one is of another type.
+    """
+    for key, parameter in inspect.signature(make).parameters.items():
+        # Annotations are words wherever a file postpones them.
+        hint = parameter.annotation
+        hint = hint if isinstance(hint, str) else getattr(hint, "__name__", "")
+        if key not in options or hint not in _TYPES:
+            continue
+        value, (fits, words) = options[key], _TYPES[hint]
+        # In Python, True is a whole number.
+        if not isinstance(value, fits) or (isinstance(value, bool) and hint != "bool"):
+            raise UserError(f"{name}: options.{key}: expected {words}, got {value!r}")
 
 
 def side_of(model: Recognizer | ClassicalRecognizer) -> int | None:

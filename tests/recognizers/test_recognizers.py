@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,34 @@ def test_htnet_refuses_a_size_that_does_not_fit() -> None:
 def test_an_unknown_name_is_answered_with_a_near_one() -> None:
     with pytest.raises(UserError, match="did you mean 'ststnet'"):
         load_recognizer("stsnet", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        (
+            "fmanet",
+            {"width": "many"},
+            r"fmanet: options\.width: expected a whole number, got 'many'",
+        ),
+        ("fmanet", {"width": True}, "expected a whole number, got True"),
+        ("mol", {"flow_width": "wide"}, r"options\.flow_width: expected a number"),
+        ("fmanet", {"gate": "yes"}, "expected true or false, got 'yes'"),
+        ("fmanet", {"width": -2}, r"cannot be built with the options width=-2 \("),
+        pytest.param(
+            "fmanet",
+            {"width": 0},
+            "width=0 leave a layer without a weight",
+            marks=pytest.mark.filterwarnings("ignore:Initializing zero-element"),
+        ),
+    ],
+)
+def test_a_value_that_no_network_can_have_is_told(
+    name: str, options: dict[str, Any], words: str
+) -> None:
+    """Before clips are measured: most layers take it without a word."""
+    with pytest.raises(UserError, match=words):
+        load_recognizer(name, 3, **options)
 
 
 def test_seeded_dropout() -> None:
