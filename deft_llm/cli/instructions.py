@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Instruction data: build, validate, audit.")
 
 Folder = Annotated[Path, typer.Argument(help="data folder")]
-Workers = Annotated[int, typer.Option(help="processes")]
+Workers = Annotated[int, typer.Option(help="processes", min=1)]
 FirstIdentity = Annotated[int, typer.Option(help="number of the first simulated face")]
 
 
@@ -60,8 +60,8 @@ def build(
     balanced_share: Annotated[float, typer.Option(help="with an AU drawn evenly")] = 0.0,
     neutral_share: Annotated[float, typer.Option(help="without any AU")] = 0.1,
     seed: Annotated[int, typer.Option(help="same seed, same bytes", min=0)] = 1_000_000,
-    variants: Annotated[int, typer.Option(help="conversations per clip")] = 8,
-    turns: Annotated[int, typer.Option(help="questions per conversation")] = 3,
+    variants: Annotated[int, typer.Option(help="conversations per clip", min=1)] = 8,
+    turns: Annotated[int, typer.Option(help="questions per conversation", min=1)] = 3,
     workers: Workers = 2,
     shard: Annotated[str, typer.Option(help="i/n: this machine's share of the measuring")] = "1/1",
     templates: Annotated[
@@ -97,6 +97,8 @@ def build(
         raise UserError("nothing to build from; give --corpora, --simulated N, or both")
     if tested and (simulated or not fold):
         raise UserError("--tested is for --fold i/n of --corpora, without --simulated")
+    if fold and not corpora:
+        raise UserError("--fold divides the subjects of --corpora; give one, or leave --fold out")
     part = Fold(Share.parse(fold, "fold"), tested) if fold else None
     written = {"seed": seed, "variants": variants, "turns": turns}
     drawn = {

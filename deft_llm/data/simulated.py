@@ -81,7 +81,7 @@ class SimulatedData(ClipSet):
     seed: int = Field(default=1_000_000, ge=0)
     profile: Annotated[str, AfterValidator(_known)] = "benchmark"
     kinds: list[str] = []
-    balanced_share: float = 0.0
+    balanced_share: float = Field(default=0.0, ge=0, le=1)
     neutral_share: float = Field(default=NEUTRAL_SHARE, ge=0, le=1)
     variants: int = 8
     turns: int = 3

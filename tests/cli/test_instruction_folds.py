@@ -45,6 +45,20 @@ def subjects(folder: Path) -> set[str]:
     return {row["subject"] for row in read_lines(folder / "clips.jsonl")}
 
 
+def test_a_build_from_what_cannot_be_is_refused(run: Run, here: Path) -> None:
+    some = ("instructions", "build", "out", "--simulated", "2")
+    for wrong, words in (
+        (("--fold", "1/3"), "--fold divides the subjects of --corpora"),
+        (("--balanced-share", "3"), "balanced_share: input should be less than or equal to 1"),
+        (("--variants", "0"), "'--variants': 0 is not in the range"),
+        (("--turns", "0"), "'--turns': 0 is not in the range"),
+        (("--workers", "-3"), "'--workers': -3 is not in the range"),
+    ):
+        done = run(*some, *wrong)
+        assert done.status == 2 and words in " ".join(done.err.split())
+    assert not (here / "out").exists()
+
+
 def test_folds_of_data_are_those_of_the_table(
     run: Run, here: Path, corpus: Path, tiny_checkpoint: Path
 ) -> None:
