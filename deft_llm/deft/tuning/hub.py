@@ -8,15 +8,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from deft_llm.deft.tuning.export import export
 from deft_llm.errors import UserError
 
 logger = logging.getLogger(__name__)
+# OSError: no login, offline mode, no network. The hub's client is httpx or httpx2 by its version,
+# and its refusals derive from the HTTPError of either.
+_REFUSALS: tuple[type[Exception], ...] = (
+    *(HFValidationError, OSError),
+    *(e for e in HfHubHTTPError.__mro__ if issubclass(e, Exception) and e.__name__ == "HTTPError"),
+)
 
 
 def require_repository(repository: str) -> None:
@@ -71,8 +76,7 @@ def publish(run: Path, repository: str) -> None:
 def _naming_refusals(repository: str) -> Iterator[None]:
     try:
         yield
-    # OSError: no login, offline mode, no network.
-    except (httpx.HTTPError, HFValidationError, OSError) as error:
+    except _REFUSALS as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"push_to_hub {repository!r}: {reason}; log in with `hf auth login`, name a repository "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
+from huggingface_hub import HfApi
 
 from deft_llm.config import read_yaml
 from deft_llm.deft.tuning import hub
@@ -65,10 +66,16 @@ def test_a_finished_run_is_uploaded_with_its_card(
     assert len(api.calls) == 3
 
 
+def test_a_hub_that_is_not_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the errors of the client that is installed."""
+    monkeypatch.setattr(hub, "HfApi", partial(HfApi, "http://127.0.0.1:9", token="none"))
+    with pytest.raises(UserError, match=r"push_to_hub 'me/model': .*refused.*; log in"):
+        hub.require_repository("me/model")
+
+
 @pytest.mark.parametrize(
     ("refusal", "name", "words"),
     [
-        (httpx.ConnectError("no route"), "me/model", "push_to_hub 'me/model': no route; log in"),
         (
             OSError("Token is required"),
             "me/model",
