@@ -25,7 +25,7 @@ class SheetLayout:
     """One sheet.
 
     Attributes:
-        file: File name.
+        file: File name; its suffix decides between CSV and a workbook.
         columns: (header, cell format) in order; an empty column has an empty header.
         preamble: Lines of text above the header.
         header: Whether the sheet has a header row.

@@ -266,7 +266,26 @@ def naming_rules(rows: list[dict[str, Any]]) -> dict[str, list[list[Any]]]:
 def write_sheet(
     path: Path, sheet: SheetLayout, rows: list[dict[str, Any]], more: dict[str, list[list[Any]]]
 ) -> None:
-    """Write one row for each of ``rows``, and further worksheets by title."""
+    """Write one row for each of ``rows``, and further worksheets by title.
+
+    Args:
+        path: The file; its suffix decides between CSV and a workbook.
+        sheet: Its layout.
+        rows: Values of the layout's fields.
+        more: Title -> rows of another worksheet; only a workbook has them.
+    """
+    lines: list[list[Any]] = [[line] for line in sheet.preamble]
+    if sheet.header:
+        lines.append([header or None for header, _ in sheet.columns])
+    lines += [[_cell(form.format(**row)) for _, form in sheet.columns] for row in rows]
+    if path.suffix == ".csv":
+        assert not more, f"{path} has one worksheet"
+        _write_csv(path, lines)
+    else:
+        _write_workbook(path, lines, more)
+
+
+def _write_workbook(path: Path, lines: list[list[Any]], more: dict[str, list[list[Any]]]) -> None:
     try:
         from openpyxl import Workbook
     except ImportError as error:
@@ -276,15 +295,11 @@ def write_sheet(
     book = Workbook()
     page = book.active
     assert page is not None
-    for line in sheet.preamble:
-        page.append([line])
-    if sheet.header:
-        page.append([header or None for header, _ in sheet.columns])
-    for row in rows:
-        page.append([_cell(form.format(**row)) for _, form in sheet.columns])
-    for title, lines in more.items():
+    for line in lines:
+        page.append(line)
+    for title, further in more.items():
         other = book.create_sheet(title)
-        for values in lines:
+        for values in further:
             other.append(values)
     with replacing(path) as partial_file:
         book.save(partial_file)

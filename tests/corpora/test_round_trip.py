@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from deft_llm import facs
 from deft_llm.corpora.base import CORPORA, load_corpus
-from deft_llm.corpora.synthetic import write_corpus
+from deft_llm.corpora.layouts import LAYOUTS
+from deft_llm.corpora.mmew import Mmew
+from deft_llm.corpora.sheets import read_sheet
+from deft_llm.corpora.synthetic import write_corpus, write_sheet
 from deft_llm.media.video import read_clip
 from deft_llm.simulator.scene.clip_spec import ClipSpec
 
@@ -43,6 +46,19 @@ def test_what_was_written_is_read(name: str, tmp_path: Path) -> None:
     start = entry.annotation.interval.onset - spec.curve.onset
     error = np.abs(frames[start : start + spec.curve.frames].astype(int) - smooth(spec))
     assert error.mean() < 1.5  # JPEG
+
+
+def test_a_sheet_is_of_the_kind_that_its_suffix_says(tmp_path: Path) -> None:
+    layout = LAYOUTS["mmew"].sheets[0]
+    values = {"onset": 3, "apex": 7, "offset": 12, "aus": "4+L7", "word": "others"}
+    rows = [{"s": s, "k": k, **values} for s in (1, 2) for k in (1, 2)]
+    found = []
+    for suffix in (".csv", ".xlsx"):
+        path = (tmp_path / layout.file).with_suffix(suffix)
+        write_sheet(path, layout, rows, {})
+        found.append(read_sheet(path, Mmew.sheet))
+    assert found[0] == found[1] and len(found[0]) == 4
+    assert (tmp_path / layout.file).with_suffix(".csv").read_text("utf-8").startswith("Subject,")
 
 
 @pytest.mark.parametrize(
