@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -28,8 +29,8 @@ class Backbone(Settings):
             from ``config``.
         frozen: Do not train its weights.
         options: Options of a recognizer.
-        weights: Trained weights of a recognizer or of a new vision model: a safetensors file, or
-            its folder.
+        weights: Trained weights of a recognizer or of a new vision model: a safetensors file, its
+            folder, or that of the run.
         config: ``model_type`` and sizes of a vision model; filled in for a named model when it is
             looked up, so that a saved DEFT-LLM no longer needs the hub.
         mean: Mean per channel of the model's training images; filled in as well.
@@ -73,14 +74,19 @@ def fill_configuration(expert: str, entry: Backbone) -> None:
 
 def look_up(expert: str, entry: Backbone, others: Iterable[str]) -> None:
     """Read configuration and image statistics of a vision model; suggests ``others`` on failure."""
+    name = str(entry.name)
+    hint = did_you_mean(name, others)
+    unknown = UserError(
+        f"{expert} backbone {name!r}: no recognizer, no folder with a vision model, and not to be "
+        f"had from the hub{hint}"
+    )
+    # Without a network the hub is asked for half a minute; vision models there have an owner/.
+    if hint and "/" not in name and not Path(name).is_dir():
+        raise unknown
     try:
-        whole = AutoConfig.from_pretrained(entry.name)
+        whole = AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
-        hint = did_you_mean(str(entry.name), others)
-        raise UserError(
-            f"{expert} backbone {entry.name!r}: no recognizer, no folder with a vision model, and "
-            f"not to be had from the hub{hint}"
-        ) from error
+        raise unknown from error
     entry.config = _vision_part(expert, repr(entry.name), whole).to_dict()
     if expert == "structure":
         entry.mean, entry.std = _image_statistics(str(entry.name))

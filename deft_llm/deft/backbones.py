@@ -44,6 +44,7 @@ from deft_llm.errors import UserError, did_you_mean
 from deft_llm.motion.flow_diff import LENGTH
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 from deft_llm.recognizers.ca_i3d import VOLUME
+from deft_llm.training.run_folder import FINAL
 
 
 def resolve_backbones(config: DeftConfig) -> None:
@@ -148,6 +149,7 @@ class ExpertBackbone(nn.Module):
             )
         elif entry.weights is not None:
             path = Path(entry.weights)
+            path = path / FINAL if (path / FINAL).is_dir() else path
             path = path / "model.safetensors" if path.is_dir() else path
             try:
                 self.net.load_state_dict(load_file(path))

@@ -28,6 +28,7 @@ from transformers import (
 
 from deft_llm import facs
 from deft_llm.data.features import Features
+from deft_llm.deft import backbone_entries
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration, orthogonality
@@ -217,16 +218,31 @@ def test_a_frozen_backbone_stays(
 def test_trained_weights_of_a_recognizer_are_put_in(config: DeftConfig, tmp_path: Path) -> None:
     torch.manual_seed(5)
     trained: Any = load_recognizer("ststnet", 3)
-    save_file(trained.state_dict(), tmp_path / "model.safetensors")
-    config.backbones = {"motion": {"name": "ststnet", "weights": str(tmp_path)}}
-    resolve_backbones(config)
-    backbone = backbone_of(DeftForConditionalGeneration(config))
-    backbone.load()
-    for name, values in trained.state_dict().items():
-        assert torch.equal(backbone.net.state_dict()[name], values)
-    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    final = tmp_path / "final"
+    final.mkdir()
+    save_file(trained.state_dict(), final / "model.safetensors")
+    for weights in (tmp_path, final, final / "model.safetensors"):
+        config.backbones = {"motion": {"name": "ststnet", "weights": str(weights)}}
+        resolve_backbones(config)
+        backbone = backbone_of(DeftForConditionalGeneration(config))
+        backbone.load()
+        for name, values in trained.state_dict().items():
+            assert torch.equal(backbone.net.state_dict()[name], values)
+    (final / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"does not fit .*expected model\.safetensors"):
         backbone.load()
+
+
+def test_a_misspelt_recognizer_is_not_looked_for_on_the_hub(
+    config: DeftConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network that takes half a minute."""
+    monkeypatch.setattr(
+        backbone_entries.AutoConfig, "from_pretrained", lambda *_: pytest.fail("asked the hub")
+    )
+    config.backbones = {"motion": {"name": "fmanett"}}
+    with pytest.raises(UserError, match="did you mean 'fmanet'"):
+        resolve_backbones(config)
 
 
 @pytest.mark.parametrize(
