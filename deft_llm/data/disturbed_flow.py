@@ -21,6 +21,8 @@ from deft_llm.config import Settings
 from deft_llm.motion.encoding import medsqrt
 from deft_llm.simulator.flow.image_sets import simulate_flow
 from deft_llm.simulator.flow.images import FlowImageSettings
+from deft_llm.simulator.head import load_head
+from deft_llm.simulator.ict_head.files import head_file
 
 _HELD_OUT_SEEDS = 1000  # offset from the seed of the training images
 _SCALE = 0.05  # SD of an image's scale for a misfit of one pixel
@@ -91,6 +93,9 @@ class SimulatedFlowData(Disturbance):
 
 
 def _simulated(draws: list[FlowImageSettings], cache: Path) -> LabelledFlow:
+    # First: a head without its file must not be told after another one's images.
+    for draw in draws:
+        load_head(draw.head, head_file(draw.head, draw.head_path))
     made = [simulate_flow(draw, cache) for draw in draws]
     return LabelledFlow(
         torch.from_numpy(np.concatenate([medsqrt(m.images) for m in made])),

@@ -21,6 +21,8 @@ from deft_llm.errors import UserError
 from deft_llm.facet.sequences import scan_views, sequence_views
 from deft_llm.facet.view_store import ViewSet, row
 from deft_llm.parallel import parallel_map
+from deft_llm.simulator.head import load_head
+from deft_llm.simulator.ict_head.files import head_file
 from deft_llm.simulator.scan_sets import (
     FIVE,
     HELD_OUT,
@@ -96,11 +98,14 @@ class ViewData(ViewSet):
     def build(self, folder: Path) -> None:
         """See the base."""
         claim_set(folder, "views", self)
-        for number, shards in enumerate(self.shards(folder)):
-            if not shards.whole:
-                render = partial(_render, self)
-                what = f"scans of {shards.prefix}"
-                shards.render(list(performances(self, number)), render, what)
+        missing = [(k, shards) for k, shards in enumerate(self.shards(folder)) if not shards.whole]
+        # First: a head without its file must not be told after another one's scans.
+        for number, _ in missing:
+            load_head(self.heads[number], head_file(self.heads[number]))
+        for number, shards in missing:
+            render = partial(_render, self)
+            what = f"scans of {shards.prefix}"
+            shards.render(list(performances(self, number)), render, what)
 
 
 def performances(data: ViewData, number: int) -> Iterator[Performance]:

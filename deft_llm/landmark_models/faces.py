@@ -172,11 +172,16 @@ def build_faces(data: FaceData, folder: Path, heads: dict[str, Head] | None = No
         UserError: If the folder holds faces of other settings, or a head cannot be loaded.
     """
     claim_set(folder, "faces", data)
-    for number, name in enumerate(data.heads):
-        shards = _shards(data, folder, number)
-        if shards.whole:
-            continue
-        head = (heads or {}).get(name) or load_head(name, head_file(name, data.head_file))
+    parts = [_shards(data, folder, number) for number in range(len(data.heads))]
+    missing = [(number, shards) for number, shards in enumerate(parts) if not shards.whole]
+    # First: a head without its file must not be told after another one's faces.
+    loaded = {
+        name: (heads or {}).get(name) or load_head(name, head_file(name, data.head_file))
+        for name in (data.heads[number] for number, _ in missing)
+    }
+    for number, shards in missing:
+        name = data.heads[number]
+        head = loaded[name]
         render = partial(render_many, then=render_faces, workers=data.workers, head=head)
         shards.render(list(face_specs(data, number, head)), render, f"faces of {name}")
 
