@@ -40,6 +40,19 @@ def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str, reme
     record(note, settings, exclude)
 
 
+def begin_again(note: Path, settings: BaseModel, exclude: set[str]) -> None:
+    """Let corrected settings take the place of those of a run that has made nothing yet.
+
+    Args:
+        note: As in :func:`claim`, like the others.
+        settings: The settings to record.
+        exclude: Fields that may change.
+    """
+    if changes := changed_settings(note, settings, exclude):
+        logger.info("%s: starts again, nothing was trained yet (%s)", note.parent, changes)
+        record(note, settings, exclude)
+
+
 def record(note: Path, settings: BaseModel, exclude: set[str]) -> None:
     """Record the settings of a folder in place of those that it was made with, if any."""
     note.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +87,7 @@ def changed_settings(note: Path, settings: BaseModel, exclude: set[str]) -> str:
 
 def _flat(values: Any, above: str = "") -> dict[str, Any]:
     """Nested settings by dotted keys, as overrides name them."""
-    if isinstance(values, list):
+    if isinstance(values, list) and values:
         values = {str(i): value for i, value in enumerate(values)}
     if not isinstance(values, dict) or not values:
         return {above: values}

@@ -45,6 +45,8 @@ def test_the_settings_that_differ_are_named_as_overrides_name_them(tmp_path: Pat
     claim(note, _Recipe(seed=1), set(), *SAID)
     now = _Recipe(seed=1, stages=[_Stage(rate=0.0005)])
     assert changed_settings(note, now, set()) == "stages.0.rate was 0.001, is 0.0005 now"
+    none = changed_settings(note, _Recipe(seed=1, stages=[]), set())
+    assert "is [] now" in none and "{}" not in none
     many = _Recipe(seed=2, workers=3, stages=[_Stage(rate=0.1, steps=5), _Stage()])
     words = changed_settings(note, many, set())
     assert words.startswith("seed was 1, is 2 now, workers was 1, is 3 now") and "more" in words

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deft_llm.claims import changed_settings, claim, locked, record
+from deft_llm.claims import begin_again, claim, locked
 from deft_llm.config import apply_overrides, read_recipe, read_yaml
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.sources import sizes_for
@@ -66,9 +66,8 @@ def federate(recipe: FederatedRecipe, sites: Sequence[Site] | None = None) -> li
     with locked(recipe.output):
         note, remedy = recipe.output / "recipe.json", "set output=… to a new folder"
         # As in other trainings: a run that failed before its first round has nothing to lose.
-        if not begun(recipe.output) and (changes := changed_settings(note, recipe, FREE)):
-            logger.info("%s: starts again, no round is finished (%s)", recipe.output, changes)
-            record(note, recipe, FREE)
+        if not begun(recipe.output):
+            begin_again(note, recipe, FREE)
         claim(note, recipe, FREE, "holds a federation of another recipe", remedy)
         sites = open_sites(recipe) if sites is None else sites
         for site in sites:

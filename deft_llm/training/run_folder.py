@@ -15,7 +15,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from deft_llm.claims import changed_settings, claim, locked, record
+from deft_llm.claims import begin_again, claim, locked
 from deft_llm.config import Settings
 from deft_llm.files import replacing_folder, write_lines, write_text
 from deft_llm.machine import is_first_process
@@ -52,9 +52,8 @@ def claimed_folder(output: Path, recipe: Settings) -> Iterator[None]:
     with nullcontext() if finished else locked(output):
         if not finished:
             logger.info("training in %s", output)
-        if not _begun(output) and (changes := changed_settings(note, recipe, _FREE)):
-            logger.info("%s: starts again, nothing was trained yet (%s)", output, changes)
-            record(note, recipe, _FREE)
+        if not _begun(output):
+            begin_again(note, recipe, _FREE)
         remedy = "set output=… to a new folder, or delete it to start again"
         claim(note, recipe, _FREE, "holds a run of another recipe", remedy)
         yield
