@@ -115,6 +115,8 @@ def log_progress(times: bool = False) -> None:
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", force=True)
     # It tells of its list of fonts when it draws for the first time.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    # It writes its lines itself; passed on, each would stand there twice.
+    logging.getLogger("huggingface_hub").propagate = False
     # Of each file of every checkpoint, by a name that it has only while it is written.
     logging.getLogger("accelerate").setLevel(logging.WARNING)
 
