@@ -68,8 +68,9 @@ def require_buildable(recipe: DeftRecipe) -> None:
     config = start_config(recipe)
     text = recipe.text_model
     if source := text.source():
-        _chat_tokenizer(text)
+        # The configuration first: without a network, a tokenizer is asked for twice as long.
         _published(AutoConfig.from_pretrained, source)
+        _chat_tokenizer(text)
     else:
         config.text_config = new_text_config(text, text.vocab_size)
         build_empty(config)

@@ -80,9 +80,7 @@ def train(values: dict[str, Any], where: str) -> None:
     """
     recipe = read_recipe(DeftRecipe, values, where)
     require_machine(recipe, where)
-    # Checked here to fail before hours of rendering.
-    config = start_config(recipe)
-    require_buildable(recipe)
+    config = start_config(recipe)  # checked here to fail before hours of rendering
     if recipe.push_to_hub and is_first_process():
         require_repository(recipe.push_to_hub)
     with claimed_folder(recipe.output, recipe):
@@ -101,6 +99,8 @@ def _train(recipe: DeftRecipe, config: DeftConfig) -> None:
             steps = recipe.reward.steps or recipe.instruct.steps
             logger.info("already finished at step %d: %s", steps, final)
             return
+        # All of it before hours of rendering.
+        require_buildable(recipe)
         held_out_records = [list(folder_records(folder)) for folder in recipe.held_out]
         folders = data_folders(recipe)
         for _, folder in recipe.simulated() if recipe.labels == "coded" else ():

@@ -76,6 +76,9 @@ def test_what_is_missing_is_told_before_anything_is_rendered(
     monkeypatch.setattr(deft, "build_simulated", lambda *_: pytest.fail("rendered"))
     with pytest.raises(UserError, match=words):
         deft.train(recipe(tmp_path / "run", **changes), "test")
+    # A finished run needs none of it any more.
+    (tmp_path / "run" / "final").mkdir()
+    deft.train(recipe(tmp_path / "run", **changes), "test")
 
 
 def halved(data: Path, output: Path) -> list[list[str]]:
