@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -164,7 +165,7 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
         raise UserError(
             f"{name}: {error} in its options; expected some of {', '.join(known)}"
         ) from None
-    _require_types(make, name, options)
+    options = _typed(make, name, options)
     given = ", ".join(f"{key}={value!r}" for key, value in options.items())
     try:
         made: Recognizer | ClassicalRecognizer = make(classes=classes, **options)
@@ -179,14 +180,15 @@ def load_recognizer(name: str, classes: int, **options: Any) -> Recognizer | Cla
     return made
 
 
-def _require_types(make: Any, name: str, options: dict[str, Any]) -> None:
-    """Check the options that are a number, a word or a switch.
+def _typed(make: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with those checked that are a number, a word or a switch.
 
     Many layers take a wrong one without a word, and fail when the first clip is there.
 
     Raises:
         UserError: If one is of another type.
     """
+    typed = dict(options)
     for key, parameter in inspect.signature(make).parameters.items():
         # Annotations are words wherever a file postpones them.
         hint = parameter.annotation
@@ -194,9 +196,13 @@ def _require_types(make: Any, name: str, options: dict[str, Any]) -> None:
         if key not in options or hint not in _TYPES:
             continue
         value, (fits, words) = options[key], _TYPES[hint]
+        if hint == "float" and isinstance(value, str):
+            with suppress(ValueError):  # PyYAML reads 1e-4 as a string
+                typed[key] = value = float(value)
         # In Python, True is a whole number.
         if not isinstance(value, fits) or (isinstance(value, bool) and hint != "bool"):
             raise UserError(f"{name}: options.{key}: expected {words}, got {value!r}")
+    return typed
 
 
 def side_of(model: Recognizer | ClassicalRecognizer) -> int | None:

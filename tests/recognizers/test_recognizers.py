@@ -135,6 +135,12 @@ def test_a_value_that_no_network_can_have_is_told(
         load_recognizer(name, 3, **options)
 
 
+def test_a_number_with_an_exponent_is_a_number() -> None:
+    """PyYAML reads 1e-4 as a string."""
+    made: Any = load_recognizer("logistic_flow", 3, C="1e-4")
+    assert made.C == 1e-4
+
+
 def test_seeded_dropout() -> None:
     torch.manual_seed(0)
     dropout = SeededDropout(0.3)
