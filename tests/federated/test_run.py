@@ -21,7 +21,7 @@ from deft_llm.evaluation.federated.tables import class_note, compared
 from deft_llm.federated import run
 from deft_llm.federated.client import SiteScores
 from deft_llm.federated.engine import RuleRun
-from deft_llm.federated.run import federate, open_sites, recipe_of
+from deft_llm.federated.run import open_sites, recipe_of
 from deft_llm.federated.simulated_sites import (
     SimulatedSites,
     camera_of,
