@@ -18,10 +18,10 @@ _NO_BLINK = "No blink is found; one that closes the eyes only in part may be mis
 _FEW = 2  # regions at rest that are named one by one
 _VERBS = {"onset": "starts", "apex": "peaks", "offset": "ends"}
 _SPANS = {
-    "movement": "It lasts",
-    "clip": "The clip lasts",
-    "onset to apex": "It takes to the apex",
-    "apex to offset": "It takes back to rest",
+    "movement": "It lasts {}",
+    "clip": "The clip lasts {}",
+    "onset to apex": "It takes {} to the apex",
+    "apex to offset": "It takes {} back to rest",
 }
 
 
@@ -250,7 +250,7 @@ def _how_long(found: Findings) -> list[str]:
     speeds = [fact for fact in found.facts if fact.what == "speed"]
     if not spans:
         return _speeds(speeds) or _facts(found)
-    first = f"{_SPANS.get(spans[0].about, 'It takes')} {spans[0].value:.3f} s"
+    first = _SPANS.get(spans[0].about, "It takes {}").format(f"{spans[0].value:.3f} s")
     if len(spans) == 3:
         first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
     return [*_speeds(speeds), f"{first}."]
