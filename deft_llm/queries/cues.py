@@ -9,7 +9,7 @@ CUES: dict[str, str] = {
     "move": "move|motion|movement|happen|change|stir|shift|twitch|activity|go on|budge|displace|"
     "displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted|wiggle|"
     "wriggle|wobble|quiver|shudder|flinch|jiggle|budging",
-    "still": "motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
+    "still": "silent|motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
     "stayed put|stay still|stayed still|remain still|keep still|kept still|hold still|held still|"
     "is still|stand still|stood still|perfectly still|completely still|stay same|"
     "stationary|stay where it was|stay as it was|stay calm|keep quiet|kept quiet|quiet",

@@ -137,13 +137,15 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     new = named(asked)
     led = bool(_LEAD.search(text))
     compared = before.kind in {"compare", "order"} and bool(before.than)
-    if new and (led or len(asked.words) <= _SHORT) and not _own_kind(asked, query, compared):
+    short = led or (len(asked.words) <= _SHORT and not asked.has("whole"))
+    if new and short and not _own_kind(asked, query, compared):
         changed = replaced(before, new, query)
         if changed != query:
             return changed
     if query is not None and not any(new.get(name) for name in (*_WHERE, "classes")):
         points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
         whole = asked.has("whole", "clip_word", "expression") or asked.says(_EVERY)
+        whole = whole or asked.says(r"\bany\b.*\b(?:motion|movement)\b")
         whole = whole or (query.kind == "probability" and asked.has("feel"))
         if points and not whole:
             return inherited(before, query)
@@ -265,8 +267,10 @@ def inherited(before: Query, query: Query) -> Query | None:
         for name in (*_WHERE, "classes")
         if getattr(before, name) and _carries(query, name) and not getattr(query, name)
     }
-    if query.kind == "side_difference" and not has_sides(kept.get("regions", ())):
-        kept.pop("regions", None)
+    if query.kind == "side_difference":
+        kept.pop("sides", None)  # "is it lopsided?" is of both
+        if not has_sides(kept.get("regions", ())):
+            kept.pop("regions", None)
     if query.kind in {"emotion", "au", "compare", "order", "count"} or not kept:
         return None
     return replace(query, **kept)

@@ -23,12 +23,13 @@ _OPEN = frozenset(
     identify detail outline select choose pick determine get interpret read decide guess""".split()  # noqa: SIM905
 )
 _NUMBERS = {
-    **{"half": 0.5, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "a": 1.0, "an": 1.0, "one": 1.0},
-    **{"two": 2.0, "three": 3.0},
+    **{"half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1},
+    **{"a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0},
     **{"four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0},
 }
 _NUMBER = (
-    r"(\d+(?:\.\d+)?|half|quarter|fifth|tenth|one|two|three|four|five|six|seven|eight|nine|ten|an?)"
+    r"(\d+(?:\.\d+)?|half|third|quarter|fifth|tenth|one|two|three|four|five|six|seven|eight|nine|"
+    r"ten|an?)"
 )
 _MORE = (
     r"more than|longer than|over|above|at least|exceed(?:s|ed|ing)?|greater than|larger than|"
@@ -40,7 +41,7 @@ _LESS = (
 )
 _BOUND = re.compile(
     rf"\b(?:(?P<more>{_MORE})|(?:{_LESS})) (?:the (?:first )?)?(?:about )?"
-    rf"(?:a (?=quarter|fifth|tenth))?{_NUMBER}"
+    rf"(?:a (?=third|quarter|fifth|tenth))?{_NUMBER}"
     r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|pixel|%|percent|region|au|action|part|movement|"
     r"expression|microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )

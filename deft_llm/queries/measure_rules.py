@@ -84,6 +84,7 @@ def in_noise_floors(asked: Asked) -> Query | None:
     """For example "what is the noise floor of the left cheek?", "is the chin's z above 3?"."""
     of_place = asked.regions or asked.says(rf"\bnoise (?:floors|levels)\b|{_ITS}")
     noise = (asked.has("noise") and of_place) or asked.says(_SNR)
+    noise = noise or asked.says(r"\bp ?values?\b|\bstatistical\w*\b")
     noise = noise or (asked.regions and not asked.polar and asked.says(_ERROR))
     above = asked.regions and asked.says(_HOW_FAR_ABOVE)
     if not (asked.says(_Z) or noise) or (asked.says(_BESIDE_NOISE) and not above):

@@ -53,7 +53,7 @@ def side(asked: Asked) -> Query | None:
         if asked.has("less_than") or asked.has("least"):
             side = "right" if side == "left" else "left"
         return Query("side_difference", polar=polar, sides=(side,), **where)
-    differ = asked.says(r"\bdiffer(?:ent|ence|s)?\b") and (
+    differ = asked.says(r"\b(?:differ(?:ent|ence|s)?|ratio)\b") and (
         asked.values("side") or "side" in asked.words
     )
     return Query("side_difference", polar=polar, **where) if differ else None
@@ -187,13 +187,23 @@ def return_(asked: Asked) -> Query | None:
     return Query("moved", asked.whether, asked.negated, moments=("offset",), **asked.where)
 
 
+def rests_at_end(asked: Asked) -> Query | None:
+    """For example "is the face at rest in the last frame?"."""
+    end = r"\b(?:last frame|end of (?:the )?(?:clip|video)|(?:in|at) the (?:very )?end)$"
+    if not asked.whether or not asked.stays or not asked.says(end):
+        return None
+    return Query("moved", True, moments=("offset",), **asked.where)
+
+
 def moved(asked: Asked) -> Query | None:
     """For example "what moved?", "did the mouth move?", "is the face still?"."""
     polar = asked.polar
     if asked.aus or asked.values("class"):
         return None
     if others := excepted(asked):
-        return Query("moved", asked.whether, asked.negated, regions=others)
+        # "Anything but" denies nothing before a place.
+        any_ = asked.says(r"\b(?:any|some)thing but\b")
+        return Query("moved", asked.whether or any_, asked.negated and not any_, regions=others)
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
     if asked.sides and asked.says(r"\b(?:anything|something)$"):
         return Query("moved", True, sides=asked.sides)  # "what about the left side, anything?"
@@ -215,7 +225,10 @@ def moved(asked: Asked) -> Query | None:
 
 def excepted(asked: Asked) -> tuple[str, ...]:
     """The parts besides those that are named: "did anything other than the brows move?"."""
-    apart = r"\b(?:other than|besides|apart from|except(?: for)?|aside from|else but)\b"
+    apart = (
+        r"\b(?:other than|(?:any|every|some)thing but|besides|apart from|except(?: for)?|"
+        r"aside from|else but)\b"
+    )
     if not asked.regions or not asked.says(apart) or asked.says(r"\bnothing\b"):
         return ()
     return tuple(part for part in PARTS if part not in asked.parts)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import lru_cache
 
 from deft_llm.queries import (
@@ -57,6 +58,7 @@ _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
     r"(?:he|she|they|somebody|someone|(?:this|that|the) (?:person|man|woman|guy|lady|girl|boy))\b"
 )
+_OPEN = re.compile(r"^(?:how (?:often|many|much|far|long|likely)|which|when|where|who)\b")
 # "What moved, and which way?", "why surprise and not fear?"
 _TWO_PARTS = re.compile(r"\band (?:in )?(?:which|what|how|where|when|why|not)\b")
 #: In this order: "how long did it take to move back?" is about time, not about the return.
@@ -74,6 +76,7 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
         measure_rules.other_movements,
         measure_rules.rise_and_fall,
         measure_rules.people,
+        motion_rules.rests_at_end,
         reading_rules.why_not,
         reading_rules.combined,
     ),
@@ -127,7 +130,11 @@ def _understood(text: str, before: Query | None, network: FrameScores | None) ->
     if is_elsewhere(text) or (to_us and asked.has("class", "au")):
         return UNKNOWN
     reading = parser.read(asked, before, network)
-    return agreed(asked, by_rules(asked, before), reading, before is None)
+    query = agreed(asked, by_rules(asked, before), reading, before is None)
+    # "How often ...?" is not answered by yes or no, however it was read.
+    if query.polar and _OPEN.search(text) and "or" not in asked.words:
+        query = replace(query, polar=False, negated=False)
+    return query
 
 
 def understand_turns(questions: Iterable[str], network: FrameScores | None = None) -> Query:
@@ -223,7 +230,10 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
-        kinds == ("moved", "when") and ruled.polar and ruled.moments == ("offset",),
+        kinds == ("moved", "moved") and bool(excepted(asked)),
+        kinds in {("moved", "when"), ("moved", "how_long")}
+        and ruled.polar
+        and ruled.moments == ("offset",),
         kinds == ("au", "au") and asked.whether and read.polar and not ruled.polar,
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),
     ]

@@ -42,7 +42,7 @@ REGIONS: dict[str, str] = {
     "chin": "chin|jaw|jawline|lower jaw|chin boss|chin area|chin region|below the mouth|"
     "under the mouth|jaw area",
     "upper face": "upper half of the face|upper face|upper half|upper part of the face|"
-    "top of the face|top half|upper part",
+    "top of the face|top half|upper part|above the nose",
     "lower face": "lower half of the face|lower face|lower half|lower part of the face|"
     "bottom of the face|bottom half|lower part|bottom part of the face",
 }

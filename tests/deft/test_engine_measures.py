@@ -170,3 +170,11 @@ def test_a_direction_that_nothing_takes_is_told_as_such() -> None:
     assert reply(look("direction direction=inward", measurement)) == "Nothing of it moves inward."
     told = reply(look("direction region=brow direction=down", measurement))
     assert told.startswith("Nothing of it moves down. Both inner brows move up")
+
+
+def test_regions_that_moved_further_than_a_limit_are_counted() -> None:
+    measurement = clip(BROWS, BACK)
+    lengths = measurement.table_apex.magnitude[measurement.table_apex.active]
+    found = look("count of=regions more=0.8", measurement)
+    assert found.facts[0].value == int((lengths > 0.8).sum()) < len(lengths)
+    assert reply(found).endswith("moved more than 0.8 px.")

@@ -421,6 +421,13 @@ what's the uncertainty of the left cheek motion | magnitude region=cheek side=le
 what else could this be if not happiness | probability
 what does the model look at | help of=method
 is the score calibrated | help of=accuracy
+does the right side do anything / so it's lopsided then? | side_difference?
+is everything above the nose still | moved? not region=upper_face
+anything but the mouth? | moved? region=upper_face,cheek,nostril_wing,chin
+did the lip corner go sideways / does anything move inward | direction? direction=inward
+how many regions moved more than half a pixel | count of=regions more=0.5
+was it longer than a third of a second | how_long? more=0.333333
+is it at rest in the last frame | moved? moment=offset
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

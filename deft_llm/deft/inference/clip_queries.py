@@ -36,6 +36,9 @@ def count(query: Query, sight: Sight) -> Findings:
 def _counted(query: Query, sight: Sight) -> Fact | str:
     if query.of == "regions":
         rows = tuple(row for row in sight.rows if row.region in places(query))
+        if query.bound and not query.polar:  # "how many moved more than half a pixel?"
+            more, limit = query.bound[0] == "more", query.bound[1]
+            rows = tuple(row for row in rows if (row.magnitude > limit) == more)
         return Fact("regions", "number", len(rows), evidence=rows, frames=sight.rise)
     if query.of == "aus":
         reason = reading.unjudged(sight) if sight.rows else ""
