@@ -192,6 +192,8 @@ _MANNERS = re.compile(
     r"just checking|out of curiosity|(?:in|to) your (?:opinion|view|mind)|"
     r"as far as you (?:can )?(?:see|tell|know))\b[\s,.!:;-]+|(?:yes|no|right|next|one more|"
     r"once more|be honest|in short|one thing)\b\s*[,.!:;-]+\s*|"
+    r"(?:(?:only|just|answer(?: (?:in|with|by))?(?: only| just)?) )?(?:yes or no|(?:in )?one word|"
+    r"a single word)\b\s*[,.:;-]+\s*|"
     r"(?:can|could|would|will|may|might) (?:you|i|we|u) (?:please |just |kindly |maybe |perhaps )?"
     r"(?:tell|show|say|give|let|explain to|describe to|check|find out|know|ask|have|get|"
     r"list|name|"
@@ -226,8 +228,8 @@ _ENDINGS = re.compile(
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh|"
-    r"or what|in this one|maybe|(?:do )?you think|agree|for me|lol|haha|lmao|tho|though|tbh|rn|"
-    r"right now|or (?:something|smth|anything)))"
+    r"or what|in this one|maybe|(?:do )?you (?:think|agree)|agree|for me|lol|haha|lmao|tho|though|"
+    r"tbh|rn|right now|or (?:something|smth|anything)))"
     r"\s*([?!.]*)$"
 )
 

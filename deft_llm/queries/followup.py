@@ -49,7 +49,10 @@ _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(mos
 _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
 _THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
-_EVERY = r"\b(?:each|every|all)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b"
+_EVERY = (
+    r"\b(?:each|every|all)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b|"
+    r"\b(?:top|bottom|largest|biggest|strongest)\b.*\b(?:regions|parts|movements)\b"
+)
 _AGAIN = re.compile(
     r"^(?:can you )?(?:shorter|more briefly|repeat|again|pardon|"
     r"(?:say|tell me) (?:that|it|this)(?: again| once more)|"

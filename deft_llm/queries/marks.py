@@ -201,6 +201,8 @@ class Asked:
     def sides(self) -> tuple[str, ...]:
         """Sides; both if both are required."""
         found = set(self.values("side")) - {"other"}
+        if self.says(r"\b(?:who|which one|which of us) is right\b"):
+            found.discard("right")
         found |= {"left" if letter == "l" else "right" for letter, _ in _CODED.findall(self.text)}
         # "AU 6 and 12, both?" asks for two AUs, not for two sides.
         units = len(self.aus) > 1 and not self.regions

@@ -116,7 +116,8 @@ def speed(asked: Asked) -> Query | None:
 
 def in_millimetres(asked: Asked) -> Query | None:
     """For example "how many millimetres did the mouth move?"."""
-    if asked.has("meaning") and asked.says(r"\b(?:px|pixels?)\b"):
+    sized = asked.says(r"\bhow (?:large|big|wide) is (?:an?|one) (?:px|pixel)\b")
+    if sized or (asked.has("meaning") and asked.says(r"\b(?:px|pixels?)\b")):
         return Query("help", of="mm")
     if not asked.says(_LENGTH) or asked.has("when", "how_long"):
         return None

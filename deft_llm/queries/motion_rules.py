@@ -84,6 +84,11 @@ def compare(asked: Asked) -> Query | None:
     if asked.has("more") and ahead and asked.says(r"\bthan (?:.* )?(?:rest|else|others?)\b"):
         return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
     chosen = asked.choice("region")
+    several = r"(?:[2-9]|two|three|four|five|six|ten)"
+    if asked.says(
+        rf"\b(?:top|largest|strongest|biggest) {several}\b|\b{several} (?:largest|stro|big)"
+    ):
+        return Query("moved", **asked.where)  # they are told from the largest down
     second = r"\bsecond (?:most|strongest|largest|biggest|greatest|furthest)\b"
     if asked.says(second) and asked.has("move", "region_word", "movement_word"):
         return Query("compare", regions=asked.parts, rank="second", sides=asked.sides)

@@ -25,7 +25,9 @@ _ABOUT_US = {
     r"comput|"
     r"calculat|detect|(?:find|found|locate|determine|get) .*\b(?:onset|apex|offset|interval|"
     r"landmarks?|regions?))|\boptical flow\b|\bmethod\b|\balgorithm\b|"
-    r"\bdo(?:es)? (?:you|the model) look at\b",
+    r"\bdo(?:es)? (?:you|the model) look at\b|"
+    r"\bhead (?:motion|movement)s? (?:\w+ )?(?:removed|compensated|subtracted|corrected)\b|"
+    r"^(?:did|do) (?:you|it) (?:smooth|filter|average|align|compensate|subtract|remove|correct)\b",
 }
 _SHORTLY = (
     r"\b(?:one|a single|single|two|a couple of|1|2) (?:short )?(?:sentences?|lines?)\b|\btl ?dr\b|"
@@ -178,6 +180,10 @@ def emotion(asked: Asked) -> Query | None:
     classes = asked.values("class")
     if asked.aus and not classes:
         return None
+    if asked.says(
+        r"^(?:is|are|was|were) (?:au|action units?)s? \d+ (?:active|present|there|named)\b"
+    ):
+        return None  # "is AU20 active, as it would be in fear?"
     if classes:
         chosen = asked.choice("class") or (len(classes) > 1 and not asked.polar)
         return Query("emotion", not chosen, asked.negated, classes=classes)

@@ -257,6 +257,8 @@ def when(asked: Asked) -> Query | None:
 def moment(asked: Asked) -> Query | None:
     """A moment that is named alone: "the apex?", "mark the onset"."""
     moments, bound = asked.values("moment"), asked.bound
+    if asked.says(r"^(?:what is )?(?:the )?interval$"):
+        return Query("when")
     if not moments or asked.regions or asked.has("class", "au", "au_word", "feel", "way"):
         return None
     if asked.says(r"\bmov(?:e|es|ed|ing)\b|\bfrom\b.*\bto\b|\bbetween\b|\bchanges?\b"):

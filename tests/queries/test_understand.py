@@ -428,6 +428,14 @@ did the lip corner go sideways / does anything move inward | direction? directio
 how many regions moved more than half a pixel | count of=regions more=0.5
 was it longer than a third of a second | how_long? more=0.333333
 is it at rest in the last frame | moved? moment=offset
+only yes or no: did the brows move? | moved? region=brow
+my colleague says AU4, I say AU1, who is right? | au? au=1,4
+is AU20 active, as one would expect in fear? | au? au=20
+could you double check the chin? | moved? region=chin
+how far did the brows move? / top 3 regions | moved
+what is the max velocity of the brow | how_long region=brow of=speed
+was the head motion removed before measuring | help of=method
+how large is one pixel on the face | help of=mm
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

@@ -97,7 +97,8 @@ def _blinked(names: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
 
 def _at_rest(name: str, query: Query, sight: Sight) -> Fact:
     z = float(sight.table(query).z[REGION_NAMES.index(name)])
-    return Fact(name, "moved", False, unit=f"z {z:.1f}")
+    # Down, as a z of 2.96 is below that of 3 from which a region counts as moved.
+    return Fact(name, "moved", False, unit=f"z {math.floor(10 * z) / 10:.1f}")
 
 
 def _returned(query: Query, sight: Sight) -> Findings:
