@@ -103,6 +103,7 @@ CUES: dict[str, str] = {
     "arrive at|point to|how do you see that|what tells|what says|what shows|what gives",
     "against": "why not|speak against|evidence against|argue against|what is against|rule out|"
     "instead of|why is it not|contradict|"
+    "counterargument|counterevidence|"
     "why no|not rather|why do you not|exclude|why can it not be|why could it not be|against|"
     "missing for|would have to be there",
     "count": "how many|number of|how often|how many times|amount of",
@@ -250,7 +251,11 @@ _TOLD = re.compile(
 
 def greeting(text: str) -> str:
     """Which greeting a text is: "hello", "thanks", "goodbye"; empty if it asks something."""
-    return next((name for name, pattern in _GREETING.items() if pattern.match(text)), "")
+    if found := next((name for name, pattern in _GREETING.items() if pattern.match(text)), ""):
+        return found
+    # "Thank you very much, that's all" is two; the last one counts.
+    _, comma, last = text.rpartition(",")
+    return greeting(last) if comma and greeting(text[: -len(last) - 1]) else ""
 
 
 def without_manners(text: str) -> str:

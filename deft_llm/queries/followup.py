@@ -54,7 +54,8 @@ _EVERY = (
     r"\b(?:top|bottom|largest|biggest|strongest)\b.*\b(?:regions|parts|movements)\b"
 )
 _AGAIN = re.compile(
-    r"^(?:can you )?(?:shorter|more briefly|repeat|again|pardon|"
+    r"^(?:can you )?(?:make (?:it|that) shorter|shorten (?:it|that)|shorter|more briefly|repeat|"
+    r"again|pardon|"
     r"(?:say|tell me) (?:that|it|this)(?: again| once more)|"
     r"come again|once more|what did you say)\b(?: (?:that|it|this|please))*"
     r"(?: (?:but|only|just)? ?(?:shorter|short|briefly|more briefly))?$"

@@ -14,7 +14,8 @@ _ABOUT_US = {
     r"\b(?:curve|motion|arrows?|report|results?|overlay)\b|^(?:plot|download|save)\b",
     "accuracy": r"\bhow (?:accurate|reliable|good|precise)\b.*\b(?:you|usually|generally|overall|"
     r"in general|model|method|program|detection|recognition)\b|\b(?:biased?|unfair)\b|"
-    r"\berror rates?\b|\b(?:benchmark|validated|calibrated)\b",
+    r"\bcan you (?:really )?(?:detect|spot|see|find) microexpressions?\b|\btrained on\b|"
+    r"\btraining (?:data|set)\b|\berror rates?\b|\b(?:benchmark|validated|calibrated)\b",
     "self": r"\b(?:who|what) are you\b(?! (?:able|good|for|sure))|\byour name\b|"
     r"^what (?:is|does) (?:a )?deft\b|"
     r"\bare you (?:an? )?(?:human|robot|bot|ai|real|"
@@ -180,10 +181,9 @@ def emotion(asked: Asked) -> Query | None:
     classes = asked.values("class")
     if asked.aus and not classes:
         return None
-    if asked.says(
-        r"^(?:is|are|was|were) (?:au|action units?)s? \d+ (?:active|present|there|named)\b"
-    ):
-        return None  # "is AU20 active, as it would be in fear?"
+    active = r"^(?:is|are|was|were) (?:au|action units?)s? \d+ (?:active|present|there|named)\b"
+    if asked.aus and asked.says(rf"{active}|\b(?:as|like) (?:in|with)\b"):
+        return None  # "is AU20 active?", "does the nose wrinkle as in disgust?"
     if classes:
         chosen = asked.choice("class") or (len(classes) > 1 and not asked.polar)
         return Query("emotion", not chosen, asked.negated, classes=classes)

@@ -58,7 +58,8 @@ _PLAIN = frozenset(
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
     nearly almost threshold closest nearest fraction proportion rank ranked ranking worst
     reach reaches reached truncated snr signal ratio involved
-    uncertainty deviation calibrated double max top removed landmark landmarks noisiest
+    trained training uncertainty deviation calibrated double max top removed landmark landmarks
+    noisiest
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

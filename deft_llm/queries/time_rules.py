@@ -100,6 +100,8 @@ def count(asked: Asked) -> Query | None:
         asked.bound is not None and asked.limited not in {"s", "px", "%"}
     )
     counts = asked.has("count") or asked.first == "count"
+    if counts and asked.has("frame_word") and asked.says(r"\bface\b"):
+        return Query("quality", of="face")
     if counts and asked.has("frame_word") and asked.values("moment"):
         return None  # "how many frames from onset to apex?"
     if not counts and not (polar and single and not asked.has("how_long", "strong")):

@@ -103,7 +103,7 @@ PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
     ),
     (9,): (frozenset({"nostril wing"}), "wrinkle|scrunch|crinkle|scrunch up|crease|turn up"),
     (9, 10): (frozenset({"lip", "upper lip"}), "curl"),
-    (18, 23, 24): (frozenset({"lip", "mouth"}), "purse|pucker"),
+    (18, 23, 24): (frozenset({"lip", "mouth"}), "purse|pucker|narrow|narrower"),
     (20,): (frozenset({"lip", "mouth"}), "stretch"),
     (23, 24): (
         frozenset({"lip", "mouth"}),

@@ -436,6 +436,13 @@ how far did the brows move? / top 3 regions | moved
 what is the max velocity of the brow | how_long region=brow of=speed
 was the head motion removed before measuring | help of=method
 how large is one pixel on the face | help of=mm
+thank you very much, that's all | greet topic=goodbye
+did the mouth get narrower | au? au=18,23,24
+does the nose wrinkle as in disgust | au? au=9
+how many frames had a face | quality of=face
+how long did it last / make it shorter | summary of=sentence
+can you detect microexpressions at 30 fps | help of=accuracy
+what were you trained on | help of=accuracy
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
