@@ -443,6 +443,8 @@ how many frames had a face | quality of=face
 how long did it last / make it shorter | summary of=sentence
 can you detect microexpressions at 30 fps | help of=accuracy
 what were you trained on | help of=accuracy
+what would a psychologist say? | unknown
+could she have just been talking? | decline
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
