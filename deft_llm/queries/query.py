@@ -86,7 +86,7 @@ MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 OBJECTS: tuple[str, ...] = (
     *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
     *("face", "labels", "json", "method", "self", "all", "only", "z", "speed", "mm", "others"),
-    *("nod", "shake", "people", "sentence", "likely", "strength", "files", "accuracy"),
+    *("nod", "shake", "people", "sentence", "likely", "strength", "files", "accuracy", "privacy"),
 )
 # Objects of queries that only the rules make: no frame of the networks names them.
 _RULED = frozenset({"z", "speed", "mm", "others", "nod", "shake", "people", "sentence", "likely"})

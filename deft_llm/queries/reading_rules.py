@@ -12,6 +12,9 @@ _ABOUT_US = {
     r"what is|what means|mean by) (?:it |a )?(?:slight|moderate|marked)\b",
     "files": r"\bcsv\b|\bexport\b|\bheat ?maps?\b|\b(?:plot|draw|picture|download|save)\b.*"
     r"\b(?:curve|motion|arrows?|report|results?|overlay)\b|^(?:plot|download|save)\b",
+    "privacy": r"\boffline\b|\bprivacy\b|\bprivate\b|\bmy upload\b|"
+    r"\bwho can see (?:my|this|the) (?:video|clip|face)\b|"
+    r"\b(?:you|it|this|that) (?:store|save|keep|upload|send|share)\b",
     "accuracy": r"\bhow (?:accurate|reliable|good|precise)\b.*\b(?:you|usually|generally|overall|"
     r"in general|model|method|program|detection|recognition)\b|\b(?:biased?|unfair)\b|"
     r"\bcan you (?:really )?(?:detect|spot|see|find) microexpressions?\b|\btrained on\b|"

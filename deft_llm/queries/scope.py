@@ -59,7 +59,7 @@ _PLAIN = frozenset(
     nearly almost threshold closest nearest fraction proportion rank ranked ranking worst
     reach reaches reached truncated snr signal ratio involved
     trained training uncertainty deviation calibrated double max top removed landmark landmarks
-    noisiest
+    noisiest offline upload store save keep send share private privacy
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

@@ -445,6 +445,8 @@ can you detect microexpressions at 30 fps | help of=accuracy
 what were you trained on | help of=accuracy
 what would a psychologist say? | unknown
 could she have just been talking? | decline
+does it run offline | help of=privacy
+do you store my video | help of=privacy
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {

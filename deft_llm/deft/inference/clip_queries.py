@@ -36,10 +36,12 @@ def count(query: Query, sight: Sight) -> Findings:
 def _counted(query: Query, sight: Sight) -> Fact | str:
     if query.of == "regions":
         rows = tuple(row for row in sight.rows if row.region in places(query))
+        beyond = ""
         if query.bound and not query.polar:  # "how many moved more than half a pixel?"
             more, limit = query.bound[0] == "more", query.bound[1]
             rows = tuple(row for row in rows if (row.magnitude > limit) == more)
-        return Fact("regions", "number", len(rows), evidence=rows, frames=sight.rise)
+            beyond = f"{query.bound[0]} than {limit} px"
+        return Fact("regions", "number", len(rows), beyond, rows, sight.rise)
     if query.of == "aus":
         reason = reading.unjudged(sight) if sight.rows else ""
         if reason:

@@ -310,8 +310,8 @@ def _count(found: Findings) -> list[str]:
     said = f"{number} {name}{'s' * (number != 1)}"
     if not verb:
         return [f"{said}."]
-    if found.query.bound and fact.about == "regions" and not found.query.polar:
-        verb += f" {found.query.bound[0]} than {found.query.bound[1]:g} px"
+    if fact.unit:
+        verb += f" {fact.unit}"
     be = "" if verb.startswith("moved") else "are " if number != 1 else "is "
     return [f"{said} {be}{verb}."]
 

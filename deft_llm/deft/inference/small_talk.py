@@ -65,6 +65,7 @@ _THINGS = {
     + f", else {STRONGEST}.",
     "files": "The report of `deft-llm explain` shows the heat, the arrows and the curve; its "
     "options --csv and --json write the numbers, and /save of `deft-llm chat` what was said.",
+    "privacy": "Clips are read on the machine that this program runs on; they are sent nowhere.",
     "accuracy": "How often answers are right was measured on benchmarks: see the README and "
     "eval/RESULTS.md. `deft-llm eval warped source=FOLDER` measures it on faces of yours.",
     "mm": f"A pixel (px) is one of the aligned face, on which the eyes lie {INTEROCULAR:.0f} px "
