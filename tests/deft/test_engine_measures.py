@@ -111,6 +111,8 @@ def test_a_nod_goes_up_and_down_and_a_shake_to_the_sides() -> None:
     level = clip(BROWS, BACK, trajectory=Trajectory(regions, path[:, ::-1]))
     assert look("head_motion? of=shake", level).polarity is True
     assert look("head_motion? of=nod", clip(BROWS, BACK)).polarity is False
+    both = clip(BROWS, BACK, trajectory=Trajectory(regions, path + path[:, ::-1]))
+    assert look("head_motion? of=nod", both).polarity is None
 
 
 def test_the_noisiest_and_the_second_largest_region() -> None:

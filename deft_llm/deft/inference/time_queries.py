@@ -227,7 +227,11 @@ def head_motion(query: Query, sight: Sight) -> Findings:
         ]
         mine, other = (along, across) if query.of == "nod" else (across, along)
         so = mine >= HEAD_PX and mine >= _ONE_WAY * other
-        return Findings(query, (so != query.negated) if query.polar else None, tuple(facts))
+        # A head that goes both ways may do either.
+        told = so or mine < HEAD_PX or other >= _ONE_WAY * mine
+        return Findings(
+            query, (so != query.negated) if query.polar and told else None, tuple(facts)
+        )
     kind, limit = query.bound or ("more", HEAD_PX)
     yes = px >= limit if kind == "more" else px < limit
     return Findings(query, (yes != query.negated) if query.polar else None, tuple(facts))
