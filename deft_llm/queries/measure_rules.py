@@ -40,7 +40,8 @@ _RISE_AND_FALL = (
 )
 _PEOPLE = (
     r"\b(?:more than (?:one|1)|another|(?:a )?second|other|two|several|multiple|how many|any other|"
-    r"anyone else|anybody else|someone else|somebody else) ?(?:person|people|persons|face|faces)\b|"
+    r"anyone else|anybody else|someone else|somebody else) ?(?:persons?|people|faces?)\b"
+    r"(?! (?:part|region|area|muscle|mov|motion|half|side|au))|"
     r"\b(?:anyone|anybody|someone|somebody) else\b"
 )
 _OUTSIDE = (

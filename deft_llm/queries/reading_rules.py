@@ -150,6 +150,8 @@ def probability(asked: Asked) -> Query | None:
     preferred = asked.values("class", to=than) and asked.values("class", than)
     if not (asked.has("likely") or preferred):
         return None
+    if asked.has("move") and asked.has("region_word") and not classes:
+        return None  # "which other regions moved?"
     polar = asked.polar
     if asked.choice("class"):
         return Query("probability", classes=classes, rank="most")

@@ -447,6 +447,7 @@ what would a psychologist say? | unknown
 could she have just been talking? | decline
 does it run offline | help of=privacy
 do you store my video | help of=privacy
+which other face regions moved? | moved
 """
 #: The question types of the instruction data, and the kind of query that each is.
 TRAINED = {
