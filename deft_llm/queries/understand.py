@@ -58,9 +58,7 @@ _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
     r"(?:he|she|they|somebody|someone|(?:this|that|the) (?:person|man|woman|guy|lady|girl|boy))\b"
 )
-_OPEN = re.compile(
-    r"^(?:how (?:often|many|much|far|long|likely)|what(?! about)|which|when|where|who)\b"
-)
+_OPEN = re.compile(r"^(?:how(?! about)|what(?! about)|which|when|where|who)\b")
 # "What moved, and which way?", "why surprise and not fear?"
 _TWO_PARTS = re.compile(r"\band (?:in )?(?:which|what|how|where|when|why|not)\b")
 #: In this order: "how long did it take to move back?" is about time, not about the return.
