@@ -15,6 +15,7 @@ from deft_llm.deft.inference.sight import (
     likely_fact,
     moved_fact,
     places,
+    z_below,
 )
 from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES
@@ -97,8 +98,7 @@ def _blinked(names: tuple[str, ...], sight: Sight) -> tuple[Fact, ...]:
 
 def _at_rest(name: str, query: Query, sight: Sight) -> Fact:
     z = float(sight.table(query).z[REGION_NAMES.index(name)])
-    # Down, as a z of 2.96 is below that of 3 from which a region counts as moved.
-    return Fact(name, "moved", False, unit=f"z {math.floor(10 * z) / 10:.1f}")
+    return Fact(name, "moved", False, unit=z_below(z))
 
 
 def _returned(query: Query, sight: Sight) -> Findings:

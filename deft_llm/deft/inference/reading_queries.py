@@ -9,7 +9,14 @@ from deft_llm.answers import NOTHING, coarse_label
 from deft_llm.clip import Evidence
 from deft_llm.deft.inference import wording
 from deft_llm.deft.inference.motion_queries import STILL, still
-from deft_llm.deft.inference.sight import Sight, Weighed, explains, moved_fact, places
+from deft_llm.deft.inference.sight import (
+    Sight,
+    Weighed,
+    explains,
+    moved_fact,
+    places,
+    z_below,
+)
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import CLASSES, SIDES, Query
@@ -304,7 +311,7 @@ def _against(found: Findings, sight: Sight) -> Findings:
                 facts.append(Fact(name, "elsewhere", row.direction, "", (row,), sight.rise))
             elif row is None and name not in sight.unseen((name,)):
                 z = float(sight.measurement.table_apex.z[REGION_NAMES.index(name)])
-                facts.append(Fact(name, "at rest", True, f"z {z:.1f}"))
+                facts.append(Fact(name, "at rest", True, z_below(z)))
     return replace(found, facts=tuple(dict.fromkeys(facts)))
 
 

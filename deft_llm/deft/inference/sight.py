@@ -6,6 +6,7 @@ is told as such, and answers a yes/no question with "probably".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -238,7 +239,12 @@ def moved_fact(row: Evidence, frames: tuple[int, int]) -> Fact:
 
 def likely_fact(row: Evidence) -> Fact:
     """A region that likely moved; it has no evidence, as it is not surely above its noise."""
-    return Fact(row.region, "likely", round(row.magnitude, 3), f"z {row.z:.1f}")
+    return Fact(row.region, "likely", round(row.magnitude, 3), z_below(row.z))
+
+
+def z_below(z: float) -> str:
+    """The z of a region that does not count as moved: rounded down, so that 2.96 is not 3.0."""
+    return f"z {math.floor(10 * z) / 10:.1f}"
 
 
 def each_side(query: Query, found: Iterable[str]) -> bool:
