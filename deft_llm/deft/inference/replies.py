@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deft_llm import facs
-from deft_llm.answers import NOTHING, PLURALS, au_name, strength
-from deft_llm.clip import OFFSET_PHASE, Evidence
+from deft_llm.answers import NOTHING, PLURALS, au_name
+from deft_llm.clip import Evidence
+from deft_llm.deft.inference.sentences import (
+    blinks_told,
+    capital,
+    likely_told,
+    listed,
+    motion,
+    resting,
+    rows_of,
+    told,
+    unit_name,
+)
 from deft_llm.deft.inference.small_talk import talk
 from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.queries.findings import Fact, Findings
-from deft_llm.queries.phrasing import place
 from deft_llm.queries.query import TALK
 
 # Lids that come down a little, or not all the way, look like a shift of the gaze.
 _NO_BLINK = "No blink is found; one that closes the eyes only in part may be missed."
-_FEW = 2  # regions at rest that are named one by one
 _VERBS = {"onset": "starts", "apex": "peaks", "offset": "ends"}
 _SPANS = {
     "movement": "It lasts {}",
@@ -35,8 +44,8 @@ def reply(found: Findings, question: str = "") -> str:
     if found.query.kind in TALK:
         return talk(found.query, question)
     yes = "" if found.polarity is None else _certainty(found)
-    sentences = _WORDS.get(found.query.kind, _facts)(found)
-    untold = f"{_capital(found.untold)}." if found.untold else ""
+    sentences = _WORDS.get(found.query.kind, told)(found)
+    untold = f"{capital(found.untold)}." if found.untold else ""
     return (yes + " ".join(filter(None, (untold, *sentences)))).strip()
 
 
@@ -59,110 +68,6 @@ def _certainty(found: Findings) -> str:
     return "Yes. " if found.polarity else "No. "
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def motion(rows: Sequence[Evidence]) -> list[str]:
-    """One sentence for each region or pair that moved: where to, how strongly, how many px."""
-    by_region = {row.region: row for row in rows}
-    done = set[str]()
-    sentences = []
-    for row in rows:
-        if row.region in done:
-            continue
-        twin = by_region.get(facs.mirror_region(row.region))
-        paired = twin is not None and twin is not row and twin.direction == row.direction
-        group = [row, twin] if paired and twin is not None else [row]
-        done.update(each.region for each in group)
-        # By name, so that left comes before right, as the px are said.
-        sentences.append(_moves(sorted(group, key=lambda each: each.region)))
-    return sentences
-
-
-def _moves(rows: list[Evidence]) -> str:
-    row, part = rows[0], rows[0].region.partition(" ")[2]
-    late = row.phase == OFFSET_PHASE
-    where = f"both {PLURALS.get(part, part + 's')}" if len(rows) > 1 else f"the {row.region}"
-    # "goes": a sentence that says "moves" is held against the motion from onset to apex.
-    verb = ("go" if late else "move") + ("" if len(rows) > 1 else "es" if late else "s")
-    px = " and ".join(f"{each.magnitude:.2f}" for each in rows)
-    sides = " left and right" if len(rows) > 1 else ""
-    word = strength(sum(each.magnitude for each in rows) / len(rows))
-    said = f"{where} {verb} {row.direction}, {word} ({px} px{sides})."
-    return f"After the apex {said}" if late else _capital(said)
-
-
-def _rows(facts: Sequence[Fact]) -> list[Evidence]:
-    rows = {(row.region, row.phase): row for fact in facts for row in fact.evidence}
-    return list(rows.values())
-
-
-def _still(facts: Sequence[Fact], where: str = "") -> list[str]:
-    """What did not move, in words; ``where`` stands for more than a few regions."""
-    still = [fact for fact in facts if fact.what == "moved" and fact.value is False]
-    if not still:
-        return []
-    if still[0].about == "movement":
-        return ["No region moved above the noise floor."]
-    named = [f"the {fact.about}{f' ({fact.unit})' * bool(fact.unit)}" for fact in still]
-    # The unit of a region at rest holds its z.
-    known = [float(fact.unit.removeprefix("z ")) for fact in still if fact.unit]
-    if where and known and len(named) > _FEW:
-        return [f"In the {where}, no part moves above its noise floor (largest z {max(known)})."]
-    verb = "stays" if len(named) == 1 else "stay"
-    return [f"{_capital(_listed(named))} {verb} at rest."]
-
-
-def _unit(code: str) -> str:
-    number = facs.au_number(code)
-    return au_name(code) if number in facs.ACTION_UNITS else f"AU{number}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _facts(found: Findings) -> list[str]:
-    unfit = [
-        f"What moved does not fit {_unit(fact.about)}."
-        for fact in found.facts
-        if fact.what == "fits" and not fact.value
-    ]
-    moving = [*motion(_rows(found.facts)), *_likely(found.facts)]
-    blinks = [fact for fact in found.facts if fact.what == "blink"]
-    if blinks and _nothing(found.facts):
-        return [*_blinks(blinks), "Besides, no region moved above the noise floor."]
-    still = _still(found.facts, _whole_place(found))
-    return [*moving, *unfit, *still, *_blinks(blinks)]
-
-
-def _nothing(facts: Sequence[Fact]) -> bool:
-    return any(fact.about == "movement" and fact.value is False for fact in facts)
-
-
-def _likely(facts: Sequence[Fact]) -> list[str]:
-    """Regions that likely moved, and how sure that is; without a direction, which is not sure."""
-    found = [fact for fact in facts if fact.what == "likely" and fact.unit]
-    if not found:
-        return []
-    said = [f"the {fact.about} ({fact.value:.2f} px, {fact.unit})" for fact in found]
-    return [f"Likely, but below the z of 3 from which it is sure: {_listed(said)}."]
-
-
-def _blinks(facts: Sequence[Fact]) -> list[str]:
-    if not facts:
-        return []
-    said = [f"at {f.value:.3f} s (frames {f.frames[0]} to {f.frames[-1]})" for f in facts]
-    return [f"The eyes blink {_listed(said)}."]
-
-
-def _whole_place(found: Findings) -> str:
-    """The place of a query in words, if none of it moved."""
-    told = any(fact.evidence or fact.what == "likely" for fact in found.facts)
-    return "" if told else place(found.query)
-
-
 def _moved(found: Findings) -> list[str]:
     if found.query.of == "likely":
         return _nearly(found)
@@ -170,11 +75,11 @@ def _moved(found: Findings) -> list[str]:
         if fact.what == "returned":
             share = max(float(fact.value or 0.0), 0.0)
             return [f"By the offset {100 * min(share, 1.0):.0f} % of the motion has come back."]
-    return _facts(found)
+    return told(found)
 
 
 def _nearly(found: Findings) -> list[str]:
-    if likely := _likely(found.facts):
+    if likely := likely_told(found.facts):
         return likely
     rest = [fact for fact in found.facts if fact.unit]
     said = [f"Nearest to it is the {fact.about} ({fact.unit})." for fact in rest]
@@ -190,7 +95,7 @@ def _magnitude(found: Findings) -> list[str]:
         for fact in found.facts
         if fact.what.startswith("share of the distance")
     ]
-    return [*_facts(found), *scaled]
+    return [*told(found), *scaled]
 
 
 def _in_noise_floors(facts: Sequence[Fact]) -> list[str]:
@@ -206,7 +111,7 @@ def _in_noise_floors(facts: Sequence[Fact]) -> list[str]:
 def _side(found: Findings) -> list[str]:
     side = next((fact for fact in found.facts if fact.what == "stronger side"), None)
     if side is None:
-        return _facts(found)
+        return told(found)
     px = {fact.about: fact.value for fact in found.facts if fact.what == "px"}
     numbers = f"{px['left side']:.2f} px on the left, {px['right side']:.2f} px on the right"
     if side.value == "neither":
@@ -215,9 +120,9 @@ def _side(found: Findings) -> list[str]:
 
 
 def _compare(found: Findings) -> list[str]:
-    query, rows = found.query, _rows(found.facts)
+    query, rows = found.query, rows_of(found.facts)
     if query.than or not rows:
-        return _facts(found)
+        return told(found)
     most = {"least": "least", "second": "second most"}.get(query.rank, "most")
     what = found.facts[0].about
     return [f"What moves {most} is the {what}.", *motion(rows)]
@@ -228,7 +133,7 @@ def _when(found: Findings) -> list[str]:
     if found.query.of == "others":
         return _others(found)
     said = [f"{_VERBS[f.about]} at {f.value:.3f} s (frame {f.frames[0]})" for f in times]
-    return [f"It {_listed(said)}."] if said else _still(found.facts)
+    return [f"It {listed(said)}."] if said else resting(found.facts)
 
 
 def _others(found: Findings) -> list[str]:
@@ -242,14 +147,14 @@ def _others(found: Findings) -> list[str]:
     if not said:
         return ["No other movement is found."]
     lead = "Another movement peaks" if len(said) == 1 else f"{len(said)} other movements peak"
-    return [f"{lead} {_listed(said)}.", "What moves is measured for the strongest one alone."]
+    return [f"{lead} {listed(said)}.", "What moves is measured for the strongest one alone."]
 
 
 def _how_long(found: Findings) -> list[str]:
     spans = [fact for fact in found.facts if fact.what == "duration"]
     speeds = [fact for fact in found.facts if fact.what == "speed"]
     if not spans:
-        return _speeds(speeds) or _facts(found)
+        return _speeds(speeds) or told(found)
     first = _SPANS.get(spans[0].about, "It takes {}").format(f"{spans[0].value:.3f} s")
     if len(spans) == 3:
         first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
@@ -260,7 +165,7 @@ def _speeds(facts: Sequence[Fact]) -> list[str]:
     if not facts:
         return []
     said = [f"the {fact.about} {fact.value:.1f}" for fact in facts]
-    return [f"Mean speed from onset to apex: {_listed(said)} px per second."]
+    return [f"Mean speed from onset to apex: {listed(said)} px per second."]
 
 
 def _order(found: Findings) -> list[str]:
@@ -269,10 +174,10 @@ def _order(found: Findings) -> list[str]:
     # Six are as many as one reads in a sentence; our choice.
     said = [f"the {fact.about} at {fact.value:.3f} s" for fact in timed[:6]]
     if not said:
-        return _still(found.facts)
+        return resting(found.facts)
     lead = "They move together, as far as it can be told. " if together else ""
     if found.query.rank and not together and not found.query.polar:
-        lead = f"{_capital(found.query.rank)} is the {timed[0].about}. "
+        lead = f"{capital(found.query.rank)} is the {timed[0].about}. "
     return [f"{lead}Halfway to the apex: {', '.join(said)}."]
 
 
@@ -292,9 +197,9 @@ def _blink(found: Findings) -> list[str]:
     if not times:
         return [_NO_BLINK if found.query.of != "wink" else "No wink is seen."]
     if found.query.of != "wink":
-        return _blinks(times)
+        return blinks_told(times)
     said = [f"at {f.value:.3f} s (frames {f.frames[0]} to {f.frames[-1]})" for f in times]
-    return [f"The {times[0].about} closes alone {_listed(said)}."]
+    return [f"The {times[0].about} closes alone {listed(said)}."]
 
 
 def _count(found: Findings) -> list[str]:
@@ -310,23 +215,21 @@ def _count(found: Findings) -> list[str]:
     said = f"{number} {name}{'s' * (number != 1)}"
     if not verb:
         return [f"{said}."]
-    if fact.unit:
-        verb += f" {fact.unit}"
-    be = "" if verb.startswith("moved") else "are " if number != 1 else "is "
-    return [f"{said} {be}{verb}."]
+    be = "" if verb == "moved" else "are " if number != 1 else "is "
+    return [f"{said} {be}{verb}{f' {fact.unit}' * bool(fact.unit)}."]
 
 
 def _quality(found: Findings) -> list[str]:
     said = []
     for fact in found.facts:
         if fact.what == "remark":
-            said.append(f"{_capital(str(fact.value))}.")
+            said.append(f"{capital(str(fact.value))}.")
         elif fact.what == "frames with a face":
             said.append(f"The face is seen in {fact.value} frames {fact.unit}.")
         elif fact.what == "change of light":
             said.append(f"The light changes by {100 * float(fact.value or 0):.0f} %.")
         else:
-            said.append(f"{_capital(fact.what)}: {fact.value}{' px' * (fact.unit == 'px')}.")
+            said.append(f"{capital(fact.what)}: {fact.value}{' px' * (fact.unit == 'px')}.")
     return said
 
 
@@ -334,15 +237,15 @@ def _aus(found: Findings) -> list[str]:
     sentences = []
     named = [fact for fact in found.facts if fact.what == "named"]
     if named and found.query.kind == "confidence" and found.query.of == "aus":
-        return [f"{_listed([f'{au_name(fact.about)} ({fact.unit})' for fact in named])}."]
+        return [f"{listed([f'{au_name(fact.about)} ({fact.unit})' for fact in named])}."]
     if named and not found.query.aus:
-        listed = ", ".join(au_name(fact.about) for fact in named)
-        return [listed if found.polarity is None else f"{listed}."]
+        units = ", ".join(au_name(fact.about) for fact in named)
+        return [units if found.polarity is None else f"{units}."]
     for fact in found.facts:
         if fact.what == "likely":
             sentences.append(
-                f"{_unit(fact.about)} is not named, but the AU head, which sees all frames, gives "
-                f"it {fact.value:.2f}."
+                f"{unit_name(fact.about)} is not named, but the AU head, which sees all frames, "
+                f"gives it {fact.value:.2f}."
             )
     for fact in named:
         if fact.value:
@@ -352,14 +255,14 @@ def _aus(found: Findings) -> list[str]:
             sentences.append(f"{au_name(fact.about)} is not named{share}.")
     rest = [fact for fact in found.facts if fact.what == "moved"]
     if any(fact.value is False for fact in rest):
-        sentences += _still(rest)
+        sentences += resting(rest)
     elif rest and named:
-        would = motion(_rows(rest))
-        sentences += ["Motion that would fit it:", *would] if would else _still(rest)
+        would = motion(rows_of(rest))
+        sentences += ["Motion that would fit it:", *would] if would else resting(rest)
     elif named and not any(fact.value for fact in named) and not found.untold:
         sentences.append("What moved does not fit it.")
     else:
-        sentences += [*motion(_rows(rest)), *_still(rest)]
+        sentences += [*motion(rows_of(rest)), *resting(rest)]
     if fitting := [
         facs.au_short(fact.about) for fact in found.facts if fact.what == "fits" and fact.value
     ]:
@@ -389,7 +292,7 @@ def _emotion(found: Findings) -> list[str]:
         elif fact.what == "probability":
             sentences.append(f"The class {fact.about} has probability {fact.value:.2f}.")
         elif fact.what == "doubt":
-            sentences.append(f"{_capital(str(fact.value))}.")
+            sentences.append(f"{capital(str(fact.value))}.")
         elif fact.what == "reasons":
             sentences.insert(0, str(fact.value))
         elif fact.what.startswith("share of codings"):
@@ -400,19 +303,19 @@ def _emotion(found: Findings) -> list[str]:
             )
     near = [fact for fact in found.facts if fact.what == "of the same class as"]
     if near:
-        labels = _listed([fact.about for fact in near])
+        labels = listed([fact.about for fact in near])
         be = "are" if len(near) > 1 else "is"
         sentences.append(
-            f"{_capital(labels)} {be} of the same class as {near[0].value}; within a class the "
+            f"{capital(labels)} {be} of the same class as {near[0].value}; within a class the "
             "model names one, without a probability."
         )
-    return [*dict.fromkeys(sentences), *_still(found.facts)]
+    return [*dict.fromkeys(sentences), *resting(found.facts)]
 
 
 def _against(found: Findings) -> list[str]:
     """What speaks against AUs, after what is named."""
     told = _aus(found)
-    elsewhere = motion(_rows([fact for fact in found.facts if fact.what == "elsewhere"]))
+    elsewhere = motion(rows_of([fact for fact in found.facts if fact.what == "elsewhere"]))
     resting = [f"the {fact.about} ({fact.unit})" for fact in found.facts if fact.what == "at rest"]
     if elsewhere:
         told += ["Against it:", *elsewhere]
@@ -420,7 +323,7 @@ def _against(found: Findings) -> list[str]:
         told.append("No motion that was measured speaks against it.")
     if resting:
         stay = "stays" if len(resting) == 1 else "stay"
-        told.append(f"It can move {_listed(resting)}, which {stay} at rest.")
+        told.append(f"It can move {listed(resting)}, which {stay} at rest.")
     return told
 
 
@@ -432,9 +335,9 @@ def _why(found: Findings) -> list[str]:
         said = [
             f"The {f.about}: {f.value or 'no named action unit explains it'}." for f in explained
         ]
-        return [*motion(_rows(explained)), *said]
+        return [*motion(rows_of(explained)), *said]
     if any(fact.what == "moved" and fact.value for fact in found.facts):
-        return _facts(found)
+        return told(found)
     sentences = _emotion(found)
     reasons = next((str(f.value) for f in found.facts if f.what == "reasons"), "")
     # The reasons conclude on the reading themselves.
@@ -447,13 +350,13 @@ def _summary(found: Findings) -> list[str]:
     facts = found.facts
     if found.query.of == "json":
         return [str(facts[0].value)]
-    if found.query.of == "sentence" and (rows := _rows(_moving(facts))):
+    if found.query.of == "sentence" and (rows := rows_of(_moving(facts))):
         return [_sentence(found, rows)]
     reading = [_reading(fact) for fact in facts if fact.what == "emotion"]
     aus = [au_name(fact.about) for fact in facts if fact.what == "named"]
-    moved = motion(_rows(_moving(facts)))
+    moved = motion(rows_of(_moving(facts)))
     said = [f"Action units: {', '.join(aus)}."] if aus else []
-    return [*reading, *said, *moved, *_still(facts), *_when(found)[: bool(moved)], *_length(found)]
+    return [*reading, *said, *moved, *resting(facts), *_when(found)[: bool(moved)], *_length(found)]
 
 
 def _moving(facts: Sequence[Fact]) -> list[Fact]:
@@ -466,7 +369,7 @@ def _sentence(found: Findings, rows: Sequence[Evidence]) -> str:
     for row in rows:
         ways.setdefault(row.direction, []).append(row)
     moved = [
-        f"the {_listed(_places_of(group))} moved {way} by up to "
+        f"the {listed(_places_of(group))} moved {way} by up to "
         f"{max(row.magnitude for row in group):.2f} px"
         for way, group in ways.items()
     ]
@@ -474,7 +377,7 @@ def _sentence(found: Findings, rows: Sequence[Evidence]) -> str:
     read = f"{reading[0].removesuffix('.')}: " if reading else ""
     times = {fact.about: fact.value for fact in found.facts if fact.what == "time"}
     when = f", from {times['onset']:.3f} to {times['offset']:.3f} s" if times else ""
-    return _capital(f"{read}{_listed(moved)}{when}.")
+    return capital(f"{read}{listed(moved)}{when}.")
 
 
 def _places_of(rows: Sequence[Evidence]) -> list[str]:
