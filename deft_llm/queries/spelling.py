@@ -179,18 +179,12 @@ def mend(word: str, known: Mapping[str, str]) -> str:
             return whole
     most = 1 if len(word) < 8 else 2
     # Of stems that are as near, the one whose word is nearer: "happines" is not "happens".
-    best = min(
-        (
-            (
-                min(distance(own, other, most), distance(word, known[other], most)),
-                other[0] != own[0],
-                distance(word, known[other], most),
-                other,
-            )
-            for other in known
-        ),
-        default=(most + 1, False, 0, ""),
+    ranked = (
+        (min(distance(own, other, most), whole), other[0] != own[0], whole, other)
+        for other in known
+        for whole in [distance(word, known[other], most)]
     )
+    best = min(ranked, default=(most + 1, False, 0, ""))
     # A short word is mended only if its first letter is right: most short words are near another.
     if best[0] > most or (best[1] and len(word) < 6):
         return word

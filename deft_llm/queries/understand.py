@@ -190,8 +190,8 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         if _ABOUT_SOMEBODY.search(asked.text):
             return reading.declines
         # "Anything else worth knowing?" is no farewell.
-        greets = reading.aside.kind == "greet" and not asked.has("whole", "move", *_MEASURED)
-        return reading.aside if greets or reading.aside.kind != "greet" else UNKNOWN
+        measured = asked.has("whole", "move", *_MEASURED)
+        return UNKNOWN if measured and reading.aside.kind == "greet" else reading.aside
     if ruled is None:
         return reading.asks if reading.asks and reading.share >= trust.fair else UNKNOWN
     return sure or ruled
