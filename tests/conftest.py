@@ -80,6 +80,14 @@ def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def no_ict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file of ICT's head is to be found."""
+    for name in ("DEFT_ICT", "DEFT_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def mesh_file() -> Path:
     """The file of the face mesh, where it was downloaded."""

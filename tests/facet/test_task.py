@@ -50,12 +50,8 @@ def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ViewStore:
     return ViewStore(SMALL, folder)
 
 
-def test_a_head_without_its_file_is_told_before_anything_is_rendered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DEFT_ICT", "DEFT_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("no_ict")
+def test_a_head_without_its_file_is_told_before_anything_is_rendered(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the head 'ict' needs a path"):
         SMALL.model_copy(update={"heads": ("own", "ict")}).build(tmp_path / "views")
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -70,12 +70,8 @@ def test_faces_are_made_once_and_mended(folder: Path) -> None:
         build_faces(DATA.model_copy(update={"seed": 5}), folder)
 
 
-def test_a_head_without_its_file_is_told_before_anything_is_rendered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DEFT_ICT", "DEFT_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("no_ict")
+def test_a_head_without_its_file_is_told_before_anything_is_rendered(tmp_path: Path) -> None:
     two = DATA.model_copy(update={"heads": ("own", "ict")})
     with pytest.raises(UserError, match="the head 'ict' needs a path"):
         build_faces(two, tmp_path / "faces")

@@ -46,12 +46,8 @@ def test_a_mirrored_image_has_mirrored_action_units() -> None:
     assert seen == {True, False}
 
 
-def test_a_head_without_its_file_is_told_before_anything_is_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("DEFT_ICT", "DEFT_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("no_ict")
+def test_a_head_without_its_file_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
     draws = [{"head": head, "images": 40, "per_identity": 8} for head in ("own", "ict")]
     data = validate_settings(SimulatedFlowData, {"draws": draws}, "test")
     with pytest.raises(UserError, match="the head 'ict' needs a path"):

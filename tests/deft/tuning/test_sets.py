@@ -50,6 +50,7 @@ def test_every_set_is_built_in_a_folder_of_its_own(
     assert alone.simulated() == several.simulated()[:1]
 
 
+@pytest.mark.usefixtures("no_ict")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -70,9 +71,6 @@ def test_what_is_missing_is_told_before_anything_is_rendered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], words: str
 ) -> None:
     """A recipe of ours renders for half an hour: no refusal may come after that."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("DEFT_ICT", "DEFT_DATA"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(deft, "build_simulated", lambda *_: pytest.fail("rendered"))
     with pytest.raises(UserError, match=words):
         deft.train(recipe(tmp_path / "run", **changes), "test")
