@@ -78,7 +78,8 @@ def evaluate(
     path = resources.benchmark(benchmark)
     from deft_llm.evaluation.benchmark import run
 
-    with stoppable("the same command goes on with what is left"):
+    # Not all benchmarks store what they have done: those of minutes begin anew.
+    with stoppable("the same command uses what is stored by now, and does the rest"):
         figures, tables = run(path, changes)
     print(tables, end="\n\n")
     # Figures last: who runs many benchmarks reads the last lines.
