@@ -39,7 +39,7 @@ def arguments(query: Query) -> dict[str, Any]:
         value = getattr(query, name)
         listed = grouped(value) if name in {"regions", "than"} else value
         values[name] = [each.replace(" ", "_") for each in listed]
-    values["aus"] = list(query.aus)
+    values |= {"aus": list(query.aus), "at": query.at}
     if query.bound:
         values[query.bound[0]] = query.bound[1]
     return {name: value for name, value in values.items() if value or name in LIMITS}
@@ -56,6 +56,7 @@ def from_arguments(values: dict[str, Any]) -> Query | None:
         aus = tuple(map(int, values.get("aus", ())))
         limits = [(name, float(values[name])) for name in LIMITS if name in values]
         bound = limits[0] if limits else None
+        words["at"] = values.get("at", "")
         return Query(values["kind"], aus=aus, bound=bound, **flags, **lists, **words)  # type: ignore[arg-type]
     except (UserError, AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -7,27 +7,28 @@ import re
 #: Cue -> phrases; compared by stems as in ``vocabulary``, the longest phrase first.
 CUES: dict[str, str] = {
     "move": "move|motion|movement|happen|change|stir|shift|twitch|activity|go on|budge|displace|"
-    "displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted|wiggle|"
+    "busy|displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted|wiggle|"
     "wriggle|wobble|quiver|shudder|flinch|jiggle|budging",
     "still": "silent|motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
     "stayed put|stay still|stayed still|remain still|keep still|kept still|hold still|held still|"
-    "is still|stand still|stood still|perfectly still|completely still|stay same|"
-    "stationary|stay where it was|stay as it was|stay calm|keep quiet|kept quiet|quiet",
-    "how_much": "how far|how much|how strong|how strongly|how big|how large|how many pixel|"
-    "magnitude|amplitude|how intense|intensity|strength|how great|how wide|how high|how low|"
-    "how noticeable|how many px|how pronounced|how subtle|how small|how marked|in pixel|size of|"
-    "by how much|how weak|how visible|extent|pixels|how deep|how broad|how clear|how tiny|"
-    "how faint|how obvious|how distinct|how heavily|how little|how hard|what distance|what amount|"
-    "how active|how slight|how restless|how steady",
+    "is still|stand still|stood still|perfectly still|completely still|stay same|stationary|"
+    "stay where it was|stay as it was|stay calm|keep quiet|kept quiet|quiet",
+    "how_much": "how far|intensities|amount of|distance|how much|how strong|how strongly|how big|"
+    "how large|how many pixel|magnitude|amplitude|how intense|intensity|strength|how great|"
+    "how wide|how high|how low|how noticeable|how many px|how pronounced|how subtle|how small|"
+    "how marked|in pixel|size of|by how much|how weak|how visible|extent|pixels|how deep|how broad|"
+    "how clear|how tiny|how faint|how obvious|how distinct|how heavily|how little|how hard|"
+    "what distance|what amount|how active|how slight|how restless|how steady|put number on|"
+    "put figure on|in numbers",
     "strong": "strong|strongly|large|big|marked|a lot|lot|intense|pronounced|obvious|huge|"
     "considerable|noticeable|far|much|considerably|heavily|massive|significantly|significant|"
     "greatly|easy to see|easily visible|clearly visible|hard to miss|naked eye|quite a bit|"
-    "great deal|"
-    "noticeably|visibly",
-    "weak": "weak|weakly|small|slight|slightly|subtle|tiny|little|a bit|minor|minimal|barely|"
-    "faint|hardly|a little|gently|mild|minute|hard to see|difficult to see|hardly visible|"
-    "easily missed|almost invisible|barely noticeable|barely visible|scarcely|a tad|hardly there",
-    "which_way": "which way|what way|direction|where to|which direction|what direction|whither",
+    "great deal|noticeably|visibly",
+    "weak": "weak|weakly|small|slight|slightly|subtle|tiny|little|a bit|minor|minimal|barely|faint|"
+    "hardly|a little|gently|mild|minute|hard to see|difficult to see|hardly visible|easily missed|"
+    "almost invisible|barely noticeable|barely visible|scarcely|a tad|hardly there",
+    "which_way": "which way|what way|direction|where to|which direction|what direction|whither|"
+    "heading of|what path|which path",
     "when": "when|what time|timestamps|which frame|what frame|timestamp|how far into|which second|"
     "what second|which moment|what moment|what point|which point|time of|time point|moment of|"
     "how soon|where in clip|where in video|at what time|time in clip|frame number|from when|"
@@ -35,78 +36,72 @@ CUES: dict[str, str] = {
     "how_long": "how long|duration|how brief|how short|how quick|how quickly|how fast|"
     "how much time|how many second|how many millisecond|how many ms|for how long|"
     "length of movement|length of expression|length of microexpression|last for|how sudden|speed|"
-    "how slow|how rapid|rise time|fall time|how lasting|time span|time pass",
+    "runtime|running time|run time|time it took|time it takes|how slow|how rapid|rise time|"
+    "fall time|how lasting|time span|time pass",
     "last": "last|lasted|lasting|take|took",
-    "brief": "fast|quick|quickly|brief|briefly|short|rapid|rapidly|swift|sudden|suddenly|"
-    "momentary|flash|fleeting|shortlived",
+    "brief": "fast|quick|quickly|brief|briefly|short|rapid|rapidly|swift|sudden|suddenly|momentary|"
+    "flash|fleeting|shortlived",
     "long": "slow|slowly|long|gradual|gradually|prolonged|sustained|drawn out|linger|persist|"
     "for while|for ages",
     "micro": "microexpression|micro|a microexpression|macroexpression|macro",
-    "first": "first|earliest|before|lead|ahead of|earlier than|sooner|began first|come first|"
-    "initially|start first|begin first|go first|set off",
-    "final": "last to move|last thing|last part|last region|moved last|move last|latest|"
-    "later than|after|afterwards|came last|"
-    "come last|lag|go last|went last|start last|started last|last one|very last|last of all|"
-    "was last|"
-    "is last|very end",
+    "first": "first|earliest|before|prior to|lead|ahead of|earlier than|sooner|began first|"
+    "come first|initially|start first|begin first|go first|set off",
+    "final": "last to move|last thing|last part|last region|moved last|move last|latest|later than|"
+    "after|afterwards|came last|come last|lag|go last|went last|start last|started last|last one|"
+    "very last|last of all|was last|is last|very end",
     "order": "order|sequence|in what order|simultaneous|simultaneously|same time|at once|"
-    "same moment|in turn|one after another|at same time|start together|all together|"
-    "in one go|one by one|delay|delayed|time lag|in sync|out of sync|synchronous|synchronised|"
-    "synchronized",
-    "uneven": "asymmetric|asymmetrical|asymmetry|asymmetrically|uneven|unevenly|one sided|"
-    "lopsided|onesided|unilateral|unilaterally|crooked|difference between left and right|skewed|"
+    "same moment|in turn|one after another|at same time|start together|all together|in one go|"
+    "one by one|delay|delayed|time lag|in sync|out of sync|synchronous|synchronised|synchronized",
+    "uneven": "asymmetric|asymmetrical|asymmetry|asymmetrically|uneven|unevenly|one sided|lopsided|"
+    "onesided|unilateral|unilaterally|crooked|difference between left and right|skewed|"
     "difference between side|difference between two side|one side only|only one side|imbalance|"
-    "unequal|side different|side differ|just one side|on one side|one side|lop sided|"
-    "laterality|lateralised|lateralized",
+    "unequal|side different|side differ|just one side|on one side|one side|lop sided|laterality|"
+    "lateralised|lateralized",
     "even": "symmetric|symmetrical|symmetry|symmetrically|even|evenly|balanced|bilateral|"
     "bilaterally|equal|equally|same on both side|mirror|same amount|alike on both side|"
     "both side same|same on left and right|identical|in same way",
     "which_side": "which side|what side|left or right|right or left|which half|which one of two|"
-    "which hand side|on which side|tell side|side of|left versus right|left vs right|"
-    "left against right|right versus left|right vs left",
-    "more": "more|stronger|bigger|larger|further|farther|harder|greater|more strongly",
+    "which hand side|on which side|tell side|side of|dominant side|stronger side|left versus right|"
+    "left vs right|left against right|right versus left|right vs left",
+    "more": "more|dominate|stronger|bigger|larger|further|farther|harder|greater|more strongly",
     "less_than": "weaker|smaller|less|fewer",
     "most": "most|strongest|biggest|largest|furthest|farthest|greatest|main|mainly|mostly|"
-    "primarily|most strongly|dominant|top|clearest|most obvious|hardest|maximal",
+    "primarily|most strongly|dominant|top|clearest|most obvious|hardest|maximal|liveliest|busiest|"
+    "most active",
     "least": "least|weakest|smallest|least of all",
     "than": "than|compared to|compared with|versus|vs|rather than|relative to|in comparison",
     "au_word": "action unit|au|aus|muscle|coding|code|unit|actionunit|facial muscle|facscode|"
     "facscode coding",
     "feel": "emotion|face say|face tell|feel|feeling|mood|sentiment|affect|vibe|class|classify|"
-    "category|"
-    "facial expression|emotional|emotional state|felt|reading|verdict|look like|betray|interpret|"
-    "coarse|fine grained|give away|kind of expression|kind of face|sort of face|read as|label|"
-    "face make|face making|interpret",
+    "category|facial expression|emotional|emotional state|felt|reading|verdict|look like|betray|"
+    "interpret|coarse|fine grained|give away|kind of expression|kind of face|sort of face|read as|"
+    "label|face make|face making|interpret",
     "expression": "expression|express",
-    "likely": "likely|probability|probable|chance|odds|percent|percentage|likelihood|"
-    "how probable|likelier|other emotion|other feeling|which other|probabilities|possible|"
-    "distribution|plausible|runner up|second guess|"
-    "alternative|what else could|anything else it could|other possibility",
+    "likely": "likely|probability|probable|chance|odds|percent|percentage|likelihood|how probable|"
+    "likelier|other emotion|other feeling|which other|probabilities|possible|distribution|"
+    "plausible|runner up|second guess|softmax|class score|score of class|all class|alternative|"
+    "what else could|anything else it could|other possibility",
     "second": "second most likely|second guess|second best|runner up|second choice|second place|"
     "next best|next most likely|second likely|second strongest|second most|plan b|comes second|"
     "came second|is second|next guess|second bet|next bet|next choice",
     "sure": "sure|certain|confident|confidence|reliable|reliability|trust|certainty|accurate|"
-    "accuracy|dependable|how good guess|positive about|unsure|uncertain|hesitant|convinced|"
-    "correct|mistaken|could you be wrong|wrong|doubt about|any doubt|doubtful|just guess|"
-    "only guess|"
+    "accuracy|dependable|how good guess|positive about|unsure|uncertain|hesitant|convinced|correct|"
+    "mistaken|could you be wrong|wrong|doubt about|any doubt|doubtful|just guess|only guess|"
     "just guessing|safe bet|safe guess|rely on|count on it|count on that|bet on|trustworthy|"
-    "really believe|really think|"
-    "sure thing|stake money|put money on",
+    "really believe|really think|sure thing|stake money|put money on",
     "why": "why|reason|evidence|do you base|you base|explain|explanation|how do you know|"
-    "how do you get|how come|"
-    "justify|justification|basis|based on|because|what makes you|what made you|what made it|"
-    "how can you tell|how did you|"
-    "proof|rationale|speak for|speaks for|reasoning|argue|argument|support|grounds|"
-    "what tells you|lead you to|walk me through|how you get there|how do you conclude|rest on|"
-    "indicate|suggest|prove|how can you say|lead to|conclusion rest|which movement lead|"
-    "on which movement|come to|led you|brought you|convince|how so|says who|come up with|"
-    "arrive at|point to|how do you see that|what tells|what says|what shows|what gives",
+    "how do you get|how come|justify|justification|basis|based on|because|what makes you|"
+    "what made you|what made it|how can you tell|how did you|proof|rationale|speak for|speaks for|"
+    "reasoning|argue|argument|support|grounds|what tells you|lead you to|walk me through|"
+    "how you get there|how do you conclude|rest on|indicate|suggest|prove|how can you say|lead to|"
+    "conclusion rest|which movement lead|on which movement|come to|led you|brought you|convince|"
+    "how so|says who|come up with|arrive at|point to|how do you see that|what tells|what says|"
+    "what shows|what gives",
     "against": "why not|speak against|evidence against|argue against|what is against|rule out|"
-    "instead of|why is it not|contradict|"
-    "counterargument|counterevidence|"
-    "why no|not rather|why do you not|exclude|why can it not be|why could it not be|against|"
+    "instead of|why is it not|contradict|counterargument|counterevidence|why no|not rather|"
+    "why do you not|exclude|reject|dismiss|discard|why can it not be|why could it not be|against|"
     "missing for|would have to be there",
-    "count": "how many|number of|how often|how many times|amount of",
+    "count": "how many|number of|how often|how many times",
     "region_word": "region|part|area|place|spot|part of face|zone|bit of face|location|where|"
     "feature",
     "frame_word": "frame|image|picture",
@@ -119,48 +114,46 @@ CUES: dict[str, str] = {
     "lid close|flutter|blinking|eye were closed",
     "wink": "wink",
     "quality": "quality|what frame rate|which frame rate|image per second|frame second|"
-    "not be measured|not be seen|be measured|how good|good enough|resolution|"
-    "noise|noisy|landmark|dark|bright|too dark|too "
-    "bright|blur|"
-    "blurry|blurred|sharp|usable|frame rate|fps|framerate|frame per second|light|lighting|"
-    "illumination|not measured|could not be measured|could not be seen|can not be seen|problem|"
-    "issue|occluded|covered|hidden|artifact|limitation|caveat|warning|remark|recording ok|"
-    "unreliable|grainy|see face|compression|camera|flicker|unmeasured|brightness|in way|shaky|"
-    "face visible|face in view|see whole face|see entire face|see full face",
+    "not be measured|not be seen|be measured|how good|good enough|resolution|noise|noisy|landmark|"
+    "dark|bright|too dark|too bright|blur|blurry|blurred|sharp|usable|frame rate|fps|framerate|"
+    "frame per second|light|lighting|illumination|not measured|could not be measured|"
+    "could not be seen|can not be seen|problem|issue|occluded|covered|hidden|artifact|limitation|"
+    "caveat|warning|remark|recording ok|unreliable|grainy|see face|compression|camera|flicker|"
+    "unmeasured|brightness|in way|shaky|face visible|face in view|see whole face|see entire face|"
+    "see full face",
     "rate": "frame rate|fps|framerate|frame per second|what frame rate|which frame rate|"
     "frame second|image per second",
     "noise": "noise|noisy|noise floor|grainy",
     "light": "light|lighting|illumination|dark|bright|flicker|too dark|too bright|brightness",
     "summary": "summarize|summarise|summary|sum up|sum it up|sum this up|tldr|overview|in short|"
-    "rundown|upshot|in one sentence|recap|in one line|in single line|whole story|"
-    "describe clip|describe video|describe|tell me about|tell me everything|everything you know|"
-    "nutshell|brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
+    "rundown|upshot|in one sentence|recap|in one line|in single line|whole story|describe clip|"
+    "describe video|describe|tell me about|tell me everything|everything you know|nutshell|"
+    "brief me|all you know|what do you see|bottom line|gist|describe it|in brief|"
     "in single sentence|in few words|short version|short report|short description|results|find out|"
     "make of it|wrap it up|description|finding|findings|what have you found|analysis|analyse|"
-    "analyze|main point|"
-    "report",
-    "json": "json|machine readable|structured|structured answer|structured record|triple|fill "
-    "in record|in record",
+    "analyze|main point|tell me lot|everything you found|all you found|report",
+    "json": "json|machine readable|structured|structured answer|structured record|triple|"
+    "fill in record",
     "combined": "combine|combined|then emotion|both label|coarse label together|fine and coarse",
-    "return": "return|come back|go back|move back|back to rest|went back|came back|reverse|"
-    "cut off|cut short|truncate|"
-    "after apex|from apex to offset|falling phase|fall phase|after peak|relax again|recover|"
-    "apex is over|revert|undo|between apex and offset|snap back|back again|offset phase|"
-    "from apex on|after that|return movement|move back once|goes back",
+    "return": "return|come back|go back|move back|back to rest|went back|came back|reverse|cut off|"
+    "cut short|truncate|after apex|from apex to offset|falling phase|fall phase|after peak|"
+    "relax again|recover|apex is over|revert|undo|between apex and offset|snap back|back again|"
+    "offset phase|from apex on|after that|return movement|move back once|goes back|way back|"
+    "return leg",
     "meaning": "mean|meaning|define|definition|stand for|explain term|what do you mean by|"
     "explain what",
     "ask": "what can i ask|can i ask|could i ask|what to ask|what can you|what can i|"
-    "what should i ask|help|how does this work|"
-    "how do i use|what question|which question|example question|what else can|command|"
-    "menu|instructions|capabilities|example of question|some question|some example|topics|"
-    "what could i ask|manual|what are you able|what do you know|"
+    "what should i ask|help|how does this work|how do i use|what question|which question|"
+    "example question|what else can|command|menu|instructions|capabilities|example of question|"
+    "some question|some example|topics|what could i ask|manual|what are you able|what do you know|"
     "what do you do|what else can you|what questions",
     # Words of other cues that mean nothing in these phrases.
     "idle": "make up|write down|pick up|end up|close up|look up|give up|set up|follow up|speed up|"
     "slow down|at last|for moment|of course|in order to|first of all|one more|in end|right away|"
-    "take part|at least|at most|light up|lit up|have to do|not even|even a little|kind of|"
-    "sort of|a part in|took part|taken part|put down|come up|hold up|note down|scale up",
-    "other_turn": "other one|other side|opposite side",
+    "take part|at least|at most|light up|lit up|have to do|not even|even a little|kind of|sort of|"
+    "a part in|took part|taken part|put down|come up|hold up|note down|scale up|show up|showed up|"
+    "shown up|pop up|crop up|when it come to",
+    "other_turn": "other one|other side|opposite side|counterpart|twin",
 }
 _GREETINGS = {
     "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"
@@ -208,6 +201,9 @@ _MANNERS = re.compile(
     r"(?:to )?(?:tell|show|say|give|let)(?: (?:me|us))(?: know)?\b[\s,:]*|"
     r"(?:do|did) you (?:happen to |perhaps |maybe )?(?:know|think|reckon|believe|suppose)(?: "
     r"that)?\b[\s,:]*|"
+    r"(?:can|could) (?:you|we|i|one) (?:make out|spot|pick out|discern)\b"
+    r"(?! (?:any |an? )?(?:microexp|lie|lying|decep))[\s,:]*|"
+    r"poor (?:thing|soul|lad|girl|boy|man|woman|guy)\b[\s,:]*|"
     r"would you (?:say|call it|think)(?: that)?\b[\s,:]*|any idea\b[\s,:]*|check\b[\s,:]+(?=if|"
     r"whether)|"
     r"i (?:think|believe|guess|bet|assume|suppose|suspect)(?: that)?\b[\s,:]*|"
@@ -223,9 +219,10 @@ _TAG = (
 _ENDINGS = re.compile(
     rf"(?:\s*[,.;:-]+ (?:right|correct|yes|no|true|agreed?|am i right|or|"
     rf"is (?:that|it) (?:so|right|true|correct)|{_TAG}|"
+    r"(?:god )?bless (?:her|him|them|you)|poor (?:thing|soul|lad|girl|boy|man|woman|guy)|"
     r"love|dear|darling|honey|sweetheart|young man|my friend)|[\s,]*\b(?:or not|or no|"
     rf"please|thanks|thank you|thx|pls|mate|buddy|"
-    r"or am i (?:wrong|mistaken)|"
+    r"or am i (?:wrong|mistaken|seeing things|imagining (?:it|things))|or is it (?:just |only )?me|"
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"
     r"are not they|does not it|does not (?:he|she)|yes or no|you know|do you know|do you think|"
     r"would you say|i wonder|at all|by any chance|in (?:this|the) (?:clip|video)|here|huh|eh|"

@@ -183,7 +183,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"|\bforecast|\babout to\b",
     ),
     "advice": (
-        r"\bshould (?:i|we)\b(?! (?:look|pause|ask|watch|stop|see|note|mark|code|score|log|"
+        r"(?<!trust )\bshould (?:i|we)\b(?! (?:look|trust|rely|believe|pause|ask|watch|stop|see|"
+        r"note|mark|code|score|log|"
         r"write))|\badvice|\brecommend",
         r"\bwhat (?:should|shall) (?:i|we) (?:do|say|tell|answer)\b",
         r"\bhow (?:do|can|should) i (?:help|approach|comfort|talk to)",

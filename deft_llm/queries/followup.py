@@ -26,8 +26,8 @@ _WHERE = ("regions", "sides", "aus")
 _MOVEMENT = ("moved", "direction", "magnitude", "side_difference", "compare", "order", "count")
 #: Field -> the kinds that can carry it.
 _CARRIES: dict[str, tuple[str, ...]] = {
-    "regions": (*_MOVEMENT, "why", "why_not"),
-    "sides": (*_MOVEMENT, "au", "blink"),
+    "regions": (*_MOVEMENT, "why", "why_not", "when", "how_long"),
+    "sides": (*_MOVEMENT, "au", "blink", "when", "how_long"),
     "directions": ("direction",),
     "aus": ("au", "side_difference", "magnitude", "direction", "why", "why_not", "confidence",
             "probability"),
@@ -36,7 +36,14 @@ _CARRIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _COUNTED = {"regions": "region_word", "aus": "au_word", "blinks": "blink", "frames": "frame_word"}
 #: What "how many?" counts after a question of a kind.
-_COUNTS = {"au": "aus", "moved": "regions", "direction": "regions"}
+_COUNTS = {"au": "aus", "moved": "regions", "direction": "regions", "blink": "blinks"}
+#: What "which ones?" asks for after a count.
+_NAMES = {
+    "aus": Query("au"),
+    "regions": Query("moved"),
+    "blinks": Query("blink"),
+    "movements": Query("when", of="others"),
+}
 _BACK = re.compile(r"^(?:and )?(?:on )?(?:the )?(?:way )?back(?: again| to rest)?$")
 _AFTER = re.compile(r"^(?:and )?(?:what about )?(?:after (?:that|it)|until when)$")
 _WHERE_EXACTLY = re.compile(
@@ -50,7 +57,7 @@ _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| w
 _THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
 _EVERY = (
-    r"\b(?:each|every|all)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b|"
+    r"\b(?:each|every|all|the)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b|"
     r"\b(?:top|bottom|largest|biggest|strongest)\b.*\b(?:regions|parts|movements)\b"
 )
 _AGAIN = re.compile(
@@ -65,6 +72,11 @@ _UNIT = re.compile(
     r"(?:seconds?|s|secs?|ms|milliseconds?|frames?|pixels?|px)$"
 )
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
+_NUMBER = re.compile(r"^(?:and |or |what about |how about )?(\d{1,2})(?: as well| too| also)?$")
+_WHICH = re.compile(
+    r"^(?:and |so )?(?:which|which ones?|what are they|which are they|(?:name|list|show) (?:them|"
+    r"those|all|each|all of them))$"
+)
 _WHAT_IS = re.compile(r"^(?:and |but |so )?(?:what|where|which)(?: \w+)? (?:is|was)\b")
 _SHORT = 4  # words; a question of so few about no place is about the place before
 
@@ -95,7 +107,10 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return replace(before, polar=False, bound=None, moments=later)
     if before.kind == "count" and before.of == "movements" and _THE_OTHERS.search(text):
         return Query("when", of="others")
-    if asked.has("other_turn") or "other" in asked.values("side") or text.endswith("the other"):
+    other = asked.has("other_turn") or "other" in asked.values("side")
+    # "And the other brow?" of the same part; "the other parts" are not meant.
+    paired = asked.says(r"\bother\b") and asked.parts == before.regions != ()
+    if other or text.endswith("the other") or (paired and before.sides):
         return swapped(before)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):
         return turn
@@ -157,10 +172,12 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
 
 
 def again(text: str, before: Query | None) -> Query | None:
-    """What "say that again", "shorter, please" or "in seconds?" asks for; else None."""
+    """What "say that again", "shorter, please", "in seconds?" or "which ones?" asks; else None."""
     text = text.strip(" ?!.,")
     if before is None:
         return None
+    if before.kind == "count" and before.of in _NAMES and _WHICH.search(text):
+        return _NAMES[before.of]
     if _UNIT.search(text) and before.kind in {"when", "how_long", "order", "magnitude"}:
         return before  # each is told in all its units
     if not _AGAIN.search(text):
@@ -202,7 +219,7 @@ def _beside(text: str, before: Query) -> Query | None:
 
 def named(asked: Asked) -> dict[str, Any]:
     """The fields that a question fills."""
-    numbers = re.findall(r"^(?:and |or |what about |how about )?(\d{1,2})$", " ".join(asked.words))
+    numbers = _NUMBER.findall(" ".join(asked.words))
     found: dict[str, Any] = {
         "regions": asked.parts,
         "sides": asked.sides,
@@ -281,8 +298,9 @@ def inherited(before: Query, query: Query) -> Query | None:
 
 
 def _carries(query: Query, field: str) -> bool:
-    # Time is the whole face's, a speed that of a part.
-    return query.kind in _CARRIES[field] or (query.of == "speed" and field in {"regions", "sides"})
+    if query.of in {"clip", "others"}:
+        return field == "moments"
+    return query.kind in _CARRIES[field]
 
 
 def has_sides(parts: tuple[str, ...]) -> bool:

@@ -74,10 +74,18 @@ class Lexicon:
         at = 0
         while at < len(kept):
             for length in range(min(_LONGEST, len(kept) - at), 0, -1):
-                found = self.phrases.get(tuple(stems[at : at + length]))
+                said = tuple(stems[at : at + length])
+                # "Inner end of her left eyebrow": the side stands inside the name of the region.
+                inner = [i for i in range(1, length - 1) if said[i] in vocabulary.SIDES]
+                bare = tuple(s for i, s in enumerate(said) if i not in inner)
+                found = self.phrases.get(bare, [])
+                if inner:
+                    found = [(concept, value) for concept, value in found if concept == "region"]
                 if found:
                     last = kept[at + length - 1] + 1
                     yield from (Mark(concept, value, kept[at], last) for concept, value in found)
+                    for i in (kept[at + i] for i in inner):
+                        yield Mark("side", words[i], i, i + 1)
                     at += length
                     break
             else:

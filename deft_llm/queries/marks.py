@@ -11,7 +11,7 @@ from typing import Any
 
 from deft_llm.queries import spelling, vocabulary
 from deft_llm.queries.lexicon import Mark, lexicon
-from deft_llm.queries.query import Bound, expand
+from deft_llm.queries.query import GROUPS, Bound, expand
 
 _AUXILIARIES = frozenset(
     "is are was were do does did has have had can could would will should may might am any".split()  # noqa: SIM905
@@ -190,7 +190,14 @@ class Asked:
 
     @cached_property
     def _regions(self) -> tuple[Mark, ...]:
-        return tuple(mark for mark in self.marks if mark.concept == "region")
+        found = tuple(mark for mark in self.marks if mark.concept == "region")
+        # "The lower lid of the right eye" is not the whole eye.
+        wholes = {
+            b
+            for a, b in pairwise(found)
+            if "of" in self.words[a.to : b.at] and a.value in GROUPS.get(b.value, ())
+        }
+        return tuple(mark for mark in found if mark not in wholes)
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
@@ -201,7 +208,9 @@ class Asked:
     def sides(self) -> tuple[str, ...]:
         """Sides; both if both are required."""
         found = set(self.values("side")) - {"other"}
-        if self.says(r"\b(?:who|which one|which of us) is right\b"):
+        if self.says(
+            r"\b(?:who|which one|which of us|that|it) (?:is|was) right\b|\bi (?:am )?right\b"
+        ):
             found.discard("right")
         found |= {"left" if letter == "l" else "right" for letter, _ in _CODED.findall(self.text)}
         # "AU 6 and 12, both?" asks for two AUs, not for two sides.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from deft_llm.queries.marks import Asked
@@ -11,7 +12,10 @@ from deft_llm.queries.query import PARTS, Query, expand
 STRONG_PX, WEAK_PX = 1.0, 0.4
 
 
+_FRAME = r"\bframe(?: number| no)? (\d+)\b|\b(\d+)(?:st|nd|rd|th) frame\b"
+_AT_SECONDS = r"\bat (?:about |around |time |t )?(?:= ?)?(\d+(?:\.\d+)?) (s|ms)\b"
 _ALIKE = r"\b(?:same|alike|equal|equally|equals)\b"
+_OUTDOES = r"\b(?:outdo|outdid|outdoes|outdone|surpass\w*|exceed\w*|beat|beats|outweigh\w*)\b"
 _UNLIKE = r"\b(?:differ|differs|differed|different|differently|unlike)\b"
 
 
@@ -38,7 +42,9 @@ def side(asked: Asked) -> Query | None:
     if not asked.values("moment"):  # "higher at the apex than at the onset" is of no side
         than += r"|\b(?:higher|lower|wider|faster)\b.*\bthan\b"
     more = asked.has("more", "less_than", "most") or asked.says(than)
-    if asked.has("which_side") or (asked.choice("side") and not asked.has("which_way")):
+    placed = asked.says(r"\b(?:left|right)(?: hand)? (?:side|half) of\b")
+    which = asked.has("which_side") and not placed  # "did the left side of her mouth move?"
+    if which or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
     if more and len(asked.regions) == 1 and _which_of_two(asked):
         return Query("side_difference", **where)
@@ -81,6 +87,10 @@ def compare(asked: Asked) -> Query | None:
         return Query(
             "compare", asked.polar, regions=expand(ahead), than=expand(behind), sides=sides
         )
+    if len(asked.regions) == 2 and asked.says(_OUTDOES):
+        one, two = (expand([mark.value]) for mark in asked.regions)
+        yes = asked.whether or asked.polar
+        return Query("compare", yes, yes and asked.negated, regions=one, than=two)
     if asked.has("more") and ahead and asked.says(r"\bthan (?:.* )?(?:rest|else|others?)\b"):
         return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
     chosen = asked.choice("region")
@@ -100,7 +110,7 @@ def compare(asked: Asked) -> Query | None:
     scarcely = asked.says(r"^(?:what|which)\b.*\b(?:hardly|barely|scarcely)\b")
     if asked.has("least") or scarcely:
         return Query("compare", regions=asked.parts, rank="least")
-    if chosen and not asked.values("way"):
+    if chosen and not asked.values("way") and "either" not in asked.words:
         return Query("compare", regions=asked.parts, rank="most")
     if asked.says(r"^compare\b") and len(asked.regions) > 1:
         return Query("compare", regions=asked.parts, rank="most")
@@ -112,6 +122,8 @@ def magnitude(asked: Asked) -> Query | None:
     polar, bound = asked.polar, asked.bound
     if asked.has("strong") and asked.has("weak") and "or" in asked.words and not asked.aus:
         return Query("magnitude", **asked.where)  # "was it strong or weak?"
+    if bound and not polar and asked.limited == "px" and asked.has("region_word"):
+        return Query("magnitude", bound=bound, **asked.where)  # "which parts moved less than 1 px?"
     sized = asked.has("how_much") or asked.says(r"\bpx\b|\bpixels?\b")
     if (
         polar
@@ -125,6 +137,8 @@ def magnitude(asked: Asked) -> Query | None:
             bound = ("less", WEAK_PX)
     if asked.has("how_much") and bound is None and not asked.whether:
         polar = False  # "amplitude of the chin?"
+    if asked.has("au_word") and not (asked.aus or asked.regions):
+        return None  # "the AUs with their intensities"
     if sized and asked.has("region_word") and not asked.regions and not polar:
         return None  # all regions, with their strength
     if not sized and (bound is None or not polar or asked.has("au_word", "how_long", "when")):
@@ -171,8 +185,8 @@ def direction(asked: Asked) -> Query | None:
 
 def _going_where(asked: Asked) -> bool:
     """Whether the aim of a movement is asked for: "where did the chin go?"."""
-    verbs = r"go|goes|going|gone|went|moves?|moving|head|heading|pulled|pushed|drawn"
-    return asked.says(rf"^where (?:do|does|did|is|are|was|were) .*\b(?:{verbs})(?: to)?$") or (
+    verbs = r"go|goes|going|gone|went|moves?|moving|head|heading|pulled|pushed|drawn|drift|off"
+    return asked.says(rf"\bwhere (?:do|does|did|is|are|was|were) .*\b(?:{verbs})(?: to)?$") or (
         asked.says(r"\bwhere$") and not asked.values("way")
     )
 
@@ -187,9 +201,35 @@ def return_(asked: Asked) -> Query | None:
         return None
     if asked.has("how_much") and not asked.whether:
         return Query("magnitude", moments=("offset",), **asked.where)
-    if asked.regions and _going_where(asked):
+    aim = asked.has("which_way") and not (asked.whether or asked.has("region_word"))
+    if (asked.regions and _going_where(asked)) or aim:
         return Query("direction", moments=("offset",), **asked.where)
     return Query("moved", asked.whether, asked.negated, moments=("offset",), **asked.where)
+
+
+def at_time(asked: Asked) -> Query | None:
+    """For example "what happens at frame 20?", "is the mouth open at 0.2 s?"."""
+    found = re.search(_FRAME, asked.text)
+    timed = re.search(_AT_SECONDS, asked.text)
+    if not (found or timed) or asked.has("when", "how_long", "moment", "head", "blink"):
+        return None
+    at = ""
+    if found:
+        # The first frame is frame 0.
+        at = f"{int(found[1]) if found[1] else max(int(found[2]) - 1, 0)}f"
+    elif timed:
+        seconds = float(timed[1]) / (1000.0 if timed[2] == "ms" else 1.0)
+        at = f"{seconds:g}s"
+    ways, parts = asked.values("way"), asked.parts
+    if asked.paired:
+        parts = expand([asked.paired[0].value])  # "is the mouth open?"
+    return Query(
+        *("moved", asked.whether, asked.negated),
+        regions=parts,
+        sides=asked.sides,
+        directions=ways,
+        at=at,
+    )
 
 
 def rests_at_end(asked: Asked) -> Query | None:
@@ -242,7 +282,8 @@ def excepted(asked: Asked) -> tuple[str, ...]:
 def _quantified(asked: Asked) -> str:
     """Whether all, or only what is named, is asked for: "did only the brows move?"."""
     but = r"nothing (?:but|except|besides)"
-    if asked.regions and asked.says(rf"\b(?:only|just|solely|exclusively|{but})\b"):
+    alone = rf"only|just|solely|exclusively|(?:confined|limited|restricted) to|{but}"
+    if asked.regions and asked.says(rf"\b(?:{alone})\b"):
         return "only"
     every = asked.says(
         r"\b(?:everything|every|all (?:of|the|regions|parts|areas)|(?:entire|whole|"

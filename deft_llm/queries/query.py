@@ -5,6 +5,7 @@ A query is a kind, whether it is asked as a yes/no question, and what it is abou
     moved                                        what moved?
     moved? region=brow side=left                 did the left eyebrow move?
     direction? region=mouth_corner direction=up  did the mouth corners go up?
+    moved region=mouth at=20f                    what does the mouth do at frame 20?
     compare? region=mouth than=brow              did the mouth move more than the brows?
     au? au=1,2                                   is AU1 or AU2 there?
     how_long moment=onset,apex                   how long did it take to peak?
@@ -20,6 +21,7 @@ query.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -33,15 +35,17 @@ MOST_CHARACTERS = 500
 #: What a query asks for.
 #:
 #: moved            which regions moved, or whether these did, ``all`` of them, or ``only`` they;
-#:                  ``of=likely`` which nearly reached what counts as moved
+#:                  ``of=likely`` which nearly reached what counts as moved; ``at`` one frame,
+#:                  how far they are from rest
 #: direction        where to, or whether in this direction
-#: magnitude        how far, in pixels; ``of=z`` in noise floors, ``of=mm`` in units of length;
-#:                  ``of=noise`` with the largest noise floors instead
+#: magnitude        how far, in pixels, or which went beyond a limit; ``of=z`` in noise floors,
+#:                  ``of=mm`` in units of length; ``of=noise`` with the largest floors instead
 #: side_difference  which side moved more, or whether this one did; of an AU: which side it is on
 #: when             the time of the moments, or those ``of=others``, the other movements
 #: how_long         duration of the movement, or between two moments, or ``of=clip``; ``of=speed``
 #:                  with how fast that is
-#: order            what moved first or last, or whether ``region`` moved before ``than``
+#: order            what moved first or last, or whether ``region`` moved before ``than``, or
+#:                  one ``side`` before the other
 #: au               which AUs are named, or whether one of these is
 #: emotion          which emotion or class is named, or whether it is this one, or which of these
 #: probability      how likely the classes are
@@ -103,6 +107,7 @@ TOPICS: tuple[str, ...] = (
     *("language", "hello", "thanks", "goodbye"),
 )
 Bound = tuple[Literal["more", "less"], float]
+_AT = re.compile(r"\d+f|\d+(?:\.\d+)?s")
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ class Query:
         bound: A limit asked for, such as ("more", 0.5); seconds, pixels, 0 to 1 or a number, as
             the kind measures.
         topic: One of ``TOPICS``, or empty.
+        at: The one frame that "moved" is asked of: "20f", counted from 0, or "0.2s"; or empty.
 
     Raises:
         UserError: If a value is not known.
@@ -145,6 +151,7 @@ class Query:
     rank: str = ""
     bound: Bound | None = None
     topic: str = ""
+    at: str = ""
 
     def __post_init__(self) -> None:
         _check("kind", (self.kind,), KINDS)
@@ -158,11 +165,16 @@ class Query:
         if any(not 0 < number < 1000 for number in self.aus):
             raise UserError(f"query: AU {self.aus}: expected numbers of 1 to 999")
         object.__setattr__(self, "aus", tuple(sorted(set(self.aus))))
+        if self.at and not _AT.fullmatch(self.at):
+            raise UserError(f"query: at {self.at!r}; expected a frame or seconds, as 20f or 0.2s")
 
     @property
     def ruled(self) -> bool:
         """Whether only the rules make such a query: no frame of the networks gives it."""
-        return self.of in _RULED or (self.kind, self.of) in _RULED_OF_KIND
+        placed = self.regions or self.sides or self.aus or self.classes
+        timed = bool(self.at) or (self.kind in {"when", "how_long"} and bool(placed))
+        limited = self.kind == "magnitude" and self.bound is not None and not self.polar
+        return timed or limited or self.of in _RULED or (self.kind, self.of) in _RULED_OF_KIND
 
     def __str__(self) -> str:
         words = [self.kind + "?" * self.polar, *["not"] * self.negated]
@@ -193,7 +205,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 _KEYS = {
     **{"regions": "region", "sides": "side", "directions": "direction", "aus": "au"},
     **{"classes": "class", "moments": "moment", "than": "than"},
-    **{"of": "of", "rank": "rank", "topic": "topic"},
+    **{"of": "of", "rank": "rank", "topic": "topic", "at": "at"},
 }
 _FIELDS = {key: name for name, key in _KEYS.items()}
 assert {f.name for f in fields(Query)} == {*_KEYS, "kind", "polar", "negated", "bound"}
@@ -229,7 +241,7 @@ def _field(text: str, key: str, value: str) -> dict[str, object]:
     except ValueError:
         raise UserError(f"query {text!r}: {key}={value}; expected a number") from None
     name = _FIELDS[key]
-    if name in {"of", "rank", "topic"}:
+    if name in {"of", "rank", "topic", "at"}:
         return {name: parts[0]}
     return {name: expand(parts) if name in {"regions", "than"} else tuple(parts)}
 

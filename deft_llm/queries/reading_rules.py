@@ -88,7 +88,9 @@ def why_not(asked: Asked) -> Query | None:
         return Query("why_not", classes=others)
     excluded = asked.has("why") and "not" in asked.words
     excluded = excluded or asked.says(r"^why (?:is|was|are|were) (?:there )?no\b")
-    if not (asked.has("against") or excluded) or asked.says(r"\bfor or against\b"):
+    if not (asked.has("against") or excluded) or asked.says(
+        r"\bfor or against\b|\brule out\b.*\b(?:motion|movement)"
+    ):
         return None
     turn = next((i for i, word in enumerate(asked.words) if i and word in _TURNS), 0)
     if "why" in asked.words and asked.values("class", to=turn):
@@ -114,6 +116,8 @@ def why(asked: Asked) -> Query | None:
         return Query("why", classes=asked.values("class"), aus=asked.aus)
     if not asked.has("why") or (asked.has("likely") and asked.first != "why"):
         return None
+    if asked.polar and asked.says(r"^(?:is|was) there (?:any |some )?(?:evidence|indication)"):
+        return None  # "is there evidence of a smile?" is about the smile
     if asked.polar and asked.values("class"):
         return None  # "is that a reason to call it fear?" is about fear
     return Query("why", classes=asked.values("class"), aus=asked.aus, **asked.where)
@@ -131,12 +135,16 @@ def sure(asked: Asked) -> Query | None:
         return None
     if asked.has("au_word") and not asked.aus and not asked.polar:
         return Query("confidence", of="aus")  # "each action unit, and how sure you are"
-    return Query("confidence", classes=asked.values("class"), aus=asked.aus)
+    bounded = asked.polar and bool(asked.share) and not asked.aus
+    bound = asked.share if bounded else None
+    return Query("confidence", bounded, classes=asked.values("class"), aus=asked.aus, bound=bound)
 
 
 def probability(asked: Asked) -> Query | None:
     """For example "how likely is fear?", "what is the second guess?", "anger over disgust?"."""
-    if asked.has("second"):
+    if asked.has("au_word") and not asked.aus and not asked.has("feel", "class"):
+        return None  # "which AU has the lowest probability?"
+    if asked.has("second") and not asked.has("region_word"):
         return Query("probability", rank="second")
     if asked.has("feel", "likely") and asked.says(r"\b(?:worst|least (?:likely|probable|well))\b"):
         return Query("probability", rank="least")
@@ -214,7 +222,8 @@ def au(asked: Asked) -> Query | None:
         rather = asked.says(r"\b(?:closer|rather|more)\b.*\bor\b")
         polar = asked.polar and not asked.choice("au") and not rather
         return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
-    if asked.has("au_word") and asked.has("most") and not asked.polar:
+    ranked = asked.has("most", "least", "likely") or asked.says(r"\b(?:lowest|highest)\b")
+    if asked.has("au_word") and ranked and not asked.polar:
         return Query("confidence", of="aus")  # "which AU is the strongest?"
     if asked.has("au_word"):
         return Query("au", asked.whether, **asked.where)

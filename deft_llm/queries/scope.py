@@ -18,6 +18,8 @@ _PLAIN = frozenset(
     """a an the this that these those it its itself he she they him her them his their theirs hers
     i me my we us our you your yours one ones who whom whose which what where when why how here
     there somebody someone anybody anyone everybody person people man woman guy lady girl boy
+    baby child kid son daughter grandson granddaughter mother father mum mom dad brother sister
+    grandpa grandma uncle aunt cousin client customer student toddler infant teenager lad bloke
     subject suspect employee wife husband friend patient human participant actor speaker am is
     are was were be been being do does did done doing has have had having can could will would
     shall should may might must let need dare of in on at to from by with for about into onto
@@ -56,6 +58,7 @@ _PLAIN = frozenset(
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
+    properly correctly lowest highest st nd rd th
     nearly almost threshold closest nearest fraction proportion rank ranked ranking worst
     reach reaches reached truncated snr signal ratio involved
     trained training uncertainty deviation calibrated double max top removed landmark landmarks
@@ -82,12 +85,12 @@ _ELSEWHERE = tuple(
         r"\b(?:you are|you're|are you) not human\b|^what time is it\b",
         r"\b(?:cats?|dogs?|sofa|songs?)\b",
         # Orders.
-        r"^(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
+        r"^(?:(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
         r"ignore|disregard|forget|remind(?! me (?:what|which|how|when|where|why))|buy|sell|cook|"
         r"raise|repeat after|"
         r"lower(?! (?:eye|lid|lip|face|half|part|region))|"
         r"turn (?:up|down|on|off|left|right|round|around)|"
-        r"from now on|you must|say (?:that|it|\W)|make (?:him|her|them)\b)",
+        r"from now on|you must|make (?:him|her|them))\b|say (?:that|it|\W))",
         r"^(?:write|tell|give|sing)\b.*\b(?:songs?|poems?|story|stories|essays?|jokes?|haikus?|"
         r"letters?|"
         r"tweets?|emails?|rhymes?|riddles?)\b",
@@ -95,7 +98,7 @@ _ELSEWHERE = tuple(
         r"\b(?:do|does|can|why|are|have|all) (?:most |all |some )?(?:people|humans|dogs|cats|"
         r"babies|animals|"
         r"women|men|fish|monkeys|we(?! (?:have|see|find|get|measure|observe|know|talking|dealing|"
-        r"looking|exclude|rely|say|call|count|conclude|tell|trust)\b))\b",
+        r"looking|exclude|rely|say|call|count|conclude|tell|trust|when|by|at|rule)\b))\b",
         r"^(?:can|could|do|are) (?:emotions?|feelings?) (?:really |ever |even )?(?:be |show|reveal|"
         r"appear|visible)",
         r"\bin the world\b|\bon earth\b|\bon average\b|\bof all time\b|\bin history\b|"

@@ -41,6 +41,14 @@ _SHORT = (
     ),
     (re.compile(r"\b(than|least|most) twice\b"), r"\1 2 times"),
     (re.compile(r"\bpls\b|\bplz\b"), "please"),
+    (
+        # "Inner or outer brow" names two parts.
+        re.compile(
+            r"\b(inner|outer|upper|lower) (and|or|versus|vs) (?:the )?"
+            r"(inner|outer|upper|lower) (\w+)"
+        ),
+        r"\1 \4 \2 \3 \4",
+    ),
     (re.compile(r"\b(au|action units?)s?[\s\-_#.]*(\d)"), r"\1 \2"),
     (re.compile(r"\bfacs\b"), "facscode"),
     (re.compile(r"\bmicro[\s-]*expression"), "microexpression"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from deft_llm.answers import NOTHING
 from deft_llm.queries.marks import Asked
-from deft_llm.queries.query import Query, expand
+from deft_llm.queries.query import SIDES, Query, expand
 
 _JUDGED = (
     r"\b(?:good|bad|ok|fine|acceptable|sufficient|clear|sharp|usable|used|measured|analysed|"
@@ -14,6 +17,10 @@ _JUDGED = (
 _BEFORE, _AFTER = (
     rf"^what (?:happen|mov|come|came|goes|went|is|was|do|did)\w*\b.*\b{word} (?:the |a |that )?\w+$"
     for word in ("before", "after")
+)
+_UNTIL_START = (
+    r"\b(?:before|until|till) (?:anything|something|it|there is|the (?:movement|motion|expression|"
+    r"microexpression)|the face)\b"
 )
 _SIZE = (
     r"\bface\b.*\b(?:(?:big|large|small|close|near) enough|too (?:small|far|close|large|big))\b|"
@@ -42,9 +49,12 @@ def blink(asked: Asked) -> Query | None:
         return Query("count", of="blinks")
     if asked.says(r"\b(?:more than (?:once|one)|several|twice|repeatedly)\b"):
         return Query("count", asked.polar, of="blinks", bound=("more", 1.0))
+    if asked.polar and asked.counted and asked.limited in {"", "time", "blink"}:
+        return Query("count", True, of="blinks", bound=asked.counted)
     if asked.first in {"show", "list"}:
         return Query("blink")
-    return Query("blink", polar=asked.polar, negated="not" in asked.words[2:])
+    absent = "not" in asked.words[2:] or asked.says(r"\b(?:without|never|no)\b")
+    return Query("blink", polar=asked.polar, negated=absent)
 
 
 def head(asked: Asked) -> Query | None:
@@ -111,7 +121,8 @@ def count(asked: Asked) -> Query | None:
     if asked.has("rate") or asked.values("class") or "percent" in asked.words:
         return None  # "how many frames per second?"
     of = ""
-    if counts and asked.has("last") and asked.has("frame_word"):
+    lasts = asked.has("last", "movement_word") or asked.says(r"\b(?:spans?|covers?)\b")
+    if counts and asked.has("frame_word") and lasts and not asked.has("clip_word"):
         return None  # "how many frames did it last?"
     for cue, name in {"au_word": "aus", "blink": "blinks", "frame_word": "frames"}.items():
         of = of or name * asked.has(cue)
@@ -132,17 +143,20 @@ def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
     lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
-    lasting += r"|\b(?:take|took)\b(?! part)"
+    lasting += r"|(?<!\bi )\b(?:take|took)\b(?! part)"
     lasting += r"|\b(?:over|finished|done|gone) (?:in|within)\b"
     lasting += r"|\b(?:longer|shorter|faster|quicker|slower) than\b"
     timed = asked.has("when", "first", "final")
     span = asked.has("how_long") or (asked.says(lasting) and not timed)
-    span = span or (asked.has("count") and asked.has("frame_word") and asked.has("moment"))
+    span = span and not asked.has("which_way")  # "which direction did it take?"
+    span = span or (asked.says(r"\binterval\b") and len(asked.values("moment")) == 2)
+    span = span or (asked.has("count") and asked.has("frame_word") and not asked.has("clip_word"))
     if asked.has("micro") and asked.says(r"\bor (?:an? )?(?:macro\w*|micro\w*|normal)\b"):
         return Query("how_long")  # "micro or macro?": that is told by how long it lasts
     span = span or (polar and asked.limited == "s" and not timed and not asked.has("moment"))
     span = span or (
-        asked.says(r"\btime (?:between|from)\b|^from .* to\b") and len(asked.values("moment")) == 2
+        asked.says(r"\btime (?:between|from)\b|^from .* to\b|\bapart\b")
+        and len(asked.values("moment")) == 2
     )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
         return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
@@ -170,12 +184,17 @@ def how_long(asked: Asked) -> Query | None:
         polar = False  # "duration?"
     if polar and bound is None:
         bound = ("less" if asked.has("brief") else "more", BRIEF)
-    return Query("how_long", polar=polar, moments=moments, bound=bound if polar else None)
+    bound = bound if polar else None
+    return Query("how_long", polar=polar, moments=moments, bound=bound, **_of_what(asked))
 
 
 def _span(asked: Asked) -> tuple[str, ...]:
     """The two moments between which time is asked for; none for the whole movement."""
     named = asked.values("moment")
+    if asked.says(r"\b(?:the|of) (?:rise|rising phase)\b(?!.*\bfall)"):
+        return ("onset", "apex")
+    if asked.says(r"\b(?:the|of) (?:fall|decay|falling phase)\b(?!.*\brise)"):
+        return ("apex", "offset")
     if asked.says(
         r"\brise time\b|\b(?:to|until|till|reach|reaching) (?:the |its )?(?:apex|peak|maximum)"
     ):
@@ -191,8 +210,14 @@ def _span(asked: Asked) -> tuple[str, ...]:
 
 def order(asked: Asked) -> Query | None:
     """For example "what moved first?", "did the brows move before the mouth?"."""
+    if asked.has("how_long") and asked.says(_UNTIL_START):
+        return Query("when", moments=("onset",))
     if asked.aus and not asked.regions and (when := asked.says(_BEFORE)) | asked.says(_AFTER):
         return Query("when", of="others") if when else Query("moved", moments=("offset",))
+    if asked.has("frame_word") and asked.says(
+        r"\b(?:first|initial) (?:and|or) (?:the )?(?:last|final)\b"
+    ):
+        return Query("when", moments=("onset", "offset"), **_of_what(asked))
     if (rank := _end_of_all(asked)) and not asked.regions:
         return Query("order", rank=rank)
     if asked.polar and not asked.regions and asked.says(r"\b(?:all|everything)\b.*\btogether$"):
@@ -207,6 +232,10 @@ def order(asked: Asked) -> Query | None:
     if asked.has("order") and asked.says(r"\bor one (?:after|by)\b"):
         return Query("order")
     than = next((m.at for m in asked.marks if m.concept in {"first", "final"}), 9999)
+    both = [m for m in asked.marks if m.concept == "side" and m.value in SIDES]
+    if asked.polar and len(both) == 2 and both[0].at < than < both[1].at:
+        later = asked.says(r"\b(?:after|later than)\b")
+        return Query("order", True, regions=asked.parts, sides=(both[later].value,))
     ahead = [m for m in asked.regions if m.at < than]
     behind = [m for m in asked.regions if m.at > than]
     if ahead and behind:
@@ -218,13 +247,16 @@ def order(asked: Asked) -> Query | None:
     if asked.values("moment") and not asked.says(r"\b(?:what|which|who|where)\b"):
         return None
     rank = "first" if asked.has("first") else "last" if asked.has("final") or last else ""
-    together = not rank and asked.polar and not asked.says(r"^(?:order|sequence|tell|give)\b")
+    apart = asked.says(r"\b(?:delay\w*|time lag|lag|out of sync|one after|one by one|in turn)\b")
+    together = (
+        not (rank or apart) and asked.polar and not asked.says(r"^(?:order|sequence|tell|give)\b")
+    )
     polar = asked.polar and not asked.choice("region") and (not rank or bool(asked.regions))
     open_ = asked.says(r"^(?:what|which|who)\b")
     named = asked.has("move", "region_word", "order", "moment", "whole")
     if not (asked.regions or named or open_):
         return None
-    polar = polar and (bool(rank) or together)
+    polar = polar and (bool(rank) or together or apart)
     sides = asked.sides if polar and len(asked.sides) == 1 else ()
     return Query("order", polar, together, regions=asked.parts, rank=rank, sides=sides)
 
@@ -253,7 +285,15 @@ def when(asked: Asked) -> Query | None:
     elif not moments and asked.has("final"):
         moments = ("offset",)
     polar = asked.polar and bound is not None
-    return Query("when", polar=polar, moments=moments, bound=bound if polar else None)
+    bound = bound if polar else None
+    return Query("when", polar=polar, moments=moments, bound=bound, **_of_what(asked))
+
+
+def _of_what(asked: Asked) -> dict[str, Any]:
+    """The part of the face, AU or class whose time is asked for: "when did the chin move?"."""
+    # Neutral is the rest that a movement comes from and goes back to.
+    classes = tuple(name for name in asked.values("class") if name != NOTHING)
+    return {**asked.where, "aus": asked.aus, "classes": classes}
 
 
 def moment(asked: Asked) -> Query | None:

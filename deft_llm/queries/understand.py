@@ -53,6 +53,7 @@ _REFERRING = 0.15
 _BARE = 2  # words of a question that only names something
 _WORDLESS = 0.8  # how likely a reading of words that are none must be: "heyy" is a greeting
 _CLEAR = 8  # letters of a misspelt word that is a question by itself
+_MAY = frozenset({"can", "could", "would", "will", "may", "might", "should"})
 # Begins as a question about a person does; if it is none that a face answers, it is declined.
 _ABOUT_SOMEBODY = re.compile(
     r"^(?:is|was|are|were|does|did|do|has|have|had|will|would|can|could|should|may|might) "
@@ -76,6 +77,7 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
         measure_rules.other_movements,
         measure_rules.rise_and_fall,
         measure_rules.people,
+        motion_rules.at_time,
         motion_rules.rests_at_end,
         reading_rules.why_not,
         reading_rules.combined,
@@ -113,11 +115,14 @@ def understand(
     if (same := followup.again(text, before)) is not None:
         return same
     query = _understood(text, before, network)
-    if query.kind in {"decline", "unknown"} and (asks := sentence_that_asks(text)):
+    # A "not" may be in what is only told: "I can't spot it. Where is the twitch?"
+    doubtful = query.kind in {"decline", "unknown"} or query.negated
+    if doubtful and (asks := sentence_that_asks(text)):
         asks = without_manners(asks)
         if Asked.of(asks).has("move", *_MEASURED):
             alone = _understood(asks, before, network)
-            return query if alone.kind in TALK else alone
+            loses = bool(query.regions) and not alone.regions
+            return query if alone.kind in TALK or loses else alone
     return query
 
 
@@ -227,6 +232,7 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
     ways = [
         asked.first == "about" and read.polar != ruled.polar and not asked.says(r"\bdid\b"),
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
+        kinds == ("moved", "side_difference") and bool(ruled.sides),
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
@@ -235,6 +241,8 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         and ruled.polar
         and ruled.moments == ("offset",),
         kinds == ("au", "au") and asked.whether and read.polar and not ruled.polar,
+        # "Any AU at all?", where "could you list the AUs?" is no question of yes or no.
+        kinds == ("au", "au") and asked.whether and ruled.polar and asked.first not in _MAY,
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),
     ]
     return any(ways)

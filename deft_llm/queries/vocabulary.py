@@ -44,7 +44,8 @@ REGIONS: dict[str, str] = {
     "upper face": "upper half of the face|upper face|upper half|upper part of the face|"
     "top of the face|top half|upper part|above the nose",
     "lower face": "lower half of the face|lower face|lower half|lower part of the face|"
-    "bottom of the face|bottom half|lower part|bottom part of the face",
+    "bottom of the face|bottom half|lower part|bottom part of the face|below the nose|"
+    "under the nose",
 }
 
 SIDES: dict[str, str] = {
@@ -57,12 +58,12 @@ SIDES: dict[str, str] = {
 #: Way -> phrases. Words that are no direction alone ("in") count only beside a movement.
 WAYS: dict[str, str] = {
     "up": "up|upward|upwards|raise|lift|rise|rose|risen|elevate|higher|climb|uplift|hike|"
-    "turn up|arch|ascend",
+    "turn up|arch|ascend|go north",
     "down": "down|downward|downwards|lower|drop|sink|sank|sunk|fall|fell|fallen|droop|sag|descend|"
-    "slump",
+    "slump|go south",
     "inward": "inward|inwards|together|toward the middle|towards the middle|to the middle|"
     "toward the nose|towards the nose|closer together|toward each other|towards each other|"
-    "medially",
+    "medially|closer to each other",
     "outward": "outward|outwards|apart|sideways|to the side|away from the middle|laterally|"
     "wider|away from the nose|away from each other",
     "left": "to the left|toward the left|towards the left|leftward|leftwards",
@@ -147,10 +148,11 @@ CLASSES: dict[str, str] = {
 
 MOMENTS: dict[str, str] = {
     "onset": "onset|start|begin|began|begun|beginning|set in|starting|first sign|commence|kick in|"
-    "kick off",
+    "kick off|first twitch|first hint|first trace",
     "apex": "apex|peak|climax|maximum|strongest moment|strongest point|high point|height of|"
     "at its strongest|at its most|at the strongest|at its largest|turn round|"
-    "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip",
+    "turning point|culminate|at its greatest|farthest from rest|strongest moment of the clip|"
+    "full strength|full force|fullest",
     "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
     "until when|come to rest|until rest|until it is gone|die down|disappear|gone|"
     "vanish|last motion|relax|"

@@ -164,7 +164,10 @@ def test_the_aus_of_a_place_are_counted_not_all() -> None:
 def test_of_one_moment_the_phase_is_told_that_it_bounds() -> None:
     measurement = clip(BROWS, BACK)
     told = [reply(look(f"how_long moment={moment}", measurement)) for moment in ("onset", "offset")]
-    assert told == ["It takes 0.100 s to the apex.", "It takes 0.150 s back to rest."]
+    assert told == [
+        "It takes 0.100 s to the apex (10 frames).",
+        "It takes 0.150 s back to rest (15 frames).",
+    ]
 
 
 def test_a_direction_that_nothing_takes_is_told_as_such() -> None:

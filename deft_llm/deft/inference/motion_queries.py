@@ -8,6 +8,7 @@ import numpy as np
 
 from deft_llm import facs
 from deft_llm.clip import Evidence
+from deft_llm.deft.inference import moment_queries
 from deft_llm.deft.inference.sight import (
     Sight,
     each_side,
@@ -34,6 +35,8 @@ _FEW = 3  # still regions that are named one by one
 def moved(query: Query, sight: Sight) -> Findings:
     """Which regions moved, or stayed still, or whether these did."""
     names, late = places(query), "offset" in query.moments
+    if query.at:
+        return moment_queries.at_time(query, sight)
     if query.of == "likely":
         return _nearly(query, sight)
     if late and query.polar:
@@ -182,15 +185,24 @@ def magnitude(query: Query, sight: Sight) -> Findings:
     if query.of == "mm":
         shares = tuple(_of_eyes(row, frames) for row in rows[:1])
         return Findings(query, facts=(*facts, *shares) or still(query, sight), untold=_NO_SCALE)
+    if rows and query.bound and not query.polar:
+        kind, limit = query.bound
+        within = tuple(fact for fact, row in zip(facts, rows, strict=True) if _within(row, query))
+        untold = "" if within else f"nothing that moves goes {kind} than {limit:g} px"
+        return Findings(query, facts=within, untold=untold)
     if not query.polar:
         near = [row for row in sight.likely if row.region in places(query)] if not facts else []
         facts += tuple(Fact(row.region, "px", round(row.magnitude, 3), "px") for row in near)
         facts += tuple(map(likely_fact, near))
         return Findings(query, facts=facts or still(query, sight))
-    kind, limit = query.bound or ("more", 0.0)
-    largest = rows[0].magnitude if rows else 0.0
-    yes = bool(rows) and (largest >= limit if kind == "more" else largest < limit)
+    yes = bool(rows) and _within(rows[0], query)
     return Findings(query, yes != query.negated, facts[:2] or still(query, sight))
+
+
+def _within(row: Evidence, query: Query) -> bool:
+    """Whether a region keeps to the limit of a query."""
+    kind, limit = query.bound or ("more", 0.0)
+    return row.magnitude >= limit if kind == "more" else row.magnitude < limit
 
 
 def _in_noise_floors(query: Query, sight: Sight) -> Findings:

@@ -337,4 +337,9 @@ def confidence(query: Query, sight: Sight) -> Findings:
     asked = [f for f in _chances(query.classes, sight) if f.about not in {s.about for s in second}]
     own = sight.explanation.emotion or NOTHING
     others = tuple(fact for fact in (*asked, *second) if fact.about != own)
-    return Findings(query, facts=(reading_fact(sight), *others, *doubts))
+    yes = None
+    if query.polar and query.bound:
+        share = sight.explanation.probabilities.get(own, 0.0)
+        more = query.bound[0] == "more"
+        yes = (share > query.bound[1] if more else share < query.bound[1]) != query.negated
+    return Findings(query, yes, (reading_fact(sight), *others, *doubts))

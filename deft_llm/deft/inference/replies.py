@@ -69,6 +69,8 @@ def _certainty(found: Findings) -> str:
 
 
 def _moved(found: Findings) -> list[str]:
+    if found.query.at:
+        return _at_time(found)
     if found.query.of == "likely":
         return _nearly(found)
     for fact in found.facts:
@@ -76,6 +78,21 @@ def _moved(found: Findings) -> list[str]:
             share = max(float(fact.value or 0.0), 0.0)
             return [f"By the offset {100 * min(share, 1.0):.0f} % of the motion has come back."]
     return told(found)
+
+
+def _at_time(found: Findings) -> list[str]:
+    if not found.facts:
+        return []
+    moment, phase, *away = found.facts
+    at = f"At {moment.value:.3f} s (frame {moment.frames[0]}, {phase.value})"
+    if not away:
+        nothing = "nothing that was asked about" if found.query.regions else "no region"
+        return [f"{at} {nothing} is away from rest."]
+    said = []
+    for fact in away:
+        way = fact.unit.removeprefix("px ")
+        said.append(f"the {fact.about} {fact.value:.2f} px {way}")
+    return [f"{at}, away from rest: {listed(said)}."]
 
 
 def _nearly(found: Findings) -> list[str]:
@@ -133,7 +150,18 @@ def _when(found: Findings) -> list[str]:
     if found.query.of == "others":
         return _others(found)
     said = [f"{_VERBS[f.about]} at {f.value:.3f} s (frame {f.frames[0]})" for f in times]
-    return [f"It {listed(said)}."] if said else resting(found.facts)
+    if not said:
+        return _absent(found)
+    half = [f for f in found.facts if f.what == "half of the way"]
+    rises = [f"the {f.about} at {f.value:.3f} s" for f in half]
+    return [f"It {listed(said)}.", *([f"Halfway to the apex: {listed(rises)}."] if rises else [])]
+
+
+def _absent(found: Findings) -> list[str]:
+    """Why there is no time to tell: what is asked about is not there."""
+    said = {fact.what for fact in found.facts}
+    words = _aus if "named" in said else _emotion if "emotion" in said else told
+    return words(found)
 
 
 def _others(found: Findings) -> list[str]:
@@ -154,8 +182,10 @@ def _how_long(found: Findings) -> list[str]:
     spans = [fact for fact in found.facts if fact.what == "duration"]
     speeds = [fact for fact in found.facts if fact.what == "speed"]
     if not spans:
-        return _speeds(speeds) or told(found)
+        return _speeds(speeds) or _absent(found)
     first = _SPANS.get(spans[0].about, "It takes {}").format(f"{spans[0].value:.3f} s")
+    if frames := spans[0].frames:
+        first += f" ({frames[-1] - frames[0]} frames)"
     if len(spans) == 3:
         first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
     return [*_speeds(speeds), f"{first}."]

@@ -29,7 +29,7 @@ from deft_llm.queries.query import PARTS, SIDES, Query
 #: of both heads these raised the balanced accuracy of "did it move?" from .81 to .85.
 LIKELY_Z, LIKELY_PX = 2.0, 0.2
 FAINT_SHARE = 0.5
-_ALONG = 0.38  # cosine of 67.5 degrees: "up" covers "up and outward", as the octants do
+ALONG = 0.38  # cosine of 67.5 degrees: "up" covers "up and outward", as the octants do
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Sight:
         along = direction(way, side)
         length = float(table.magnitude[i])
         # The chain also refuses a region that did not move at all.
-        return float(table.u[i]) * along[0] + float(table.v[i]) * along[1] >= _ALONG * length > 0
+        return float(table.u[i]) * along[0] + float(table.v[i]) * along[1] >= ALONG * length > 0
 
 
 def _closings(lids: NDArray[np.float32], times: NDArray[np.float64]) -> list[tuple[int, int]]:

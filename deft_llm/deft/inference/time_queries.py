@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deft_llm.clip import Interval
+from deft_llm.deft.inference import reading_queries
 from deft_llm.deft.inference.motion_queries import STILL, parts_of, still
 from deft_llm.deft.inference.sight import Sight, places
 from deft_llm.motion.regions import REGION_NAMES
@@ -27,12 +28,12 @@ def when(query: Query, sight: Sight) -> Findings:
     """Times of the moments, or whether the first of them is before or after a time."""
     if query.of == "others":
         return _others(query, sight)
-    if not sight.rows:
-        return _nothing_moved(query)
+    if (absent := _absent(query, sight)) is not None:
+        return absent
     names = query.moments or MOMENTS
     facts = tuple(_moment(name, sight.measurement.interval, sight) for name in names)
     if not query.polar:
-        return Findings(query, facts=facts)
+        return Findings(query, facts=(*facts, *_rises(query, sight)))
     return Findings(query, _within(query, facts[0].value), facts[:1])
 
 
@@ -52,9 +53,55 @@ def _frames(interval: Interval) -> tuple[int, int, int]:
     return interval.onset, interval.apex, interval.offset
 
 
+def _absent(query: Query, sight: Sight) -> Findings | None:
+    """What is found instead of a time where nothing of what is asked about moved; else None."""
+    if not sight.rows:
+        return _nothing_moved(query)
+    place = Query("moved", regions=query.regions, sides=query.sides)
+    if (query.regions or query.sides) and not sight.asked_rows(place):
+        return replace(_nothing_moved(query), facts=still(place, sight))
+    read = None
+    if query.aus:
+        asked = Query("au", True, aus=query.aus, sides=query.sides)
+        read = reading_queries.action_units(asked, sight)
+    elif query.classes:
+        read = reading_queries.emotion(Query("emotion", True, classes=query.classes), sight)
+    if read is None or read.polarity is not False:
+        return None
+    return replace(_nothing_moved(query), facts=read.facts)
+
+
 def _nothing_moved(query: Query) -> Findings:
     # Nothing is true of a movement that was not there, but that it was not so.
     return Findings(query, query.negated if query.polar else None, (STILL,))
+
+
+def _rises(query: Query, sight: Sight) -> tuple[Fact, ...]:
+    """When the parts asked about had gone half of their way, for whoever asks when they started."""
+    asked = (query.regions or query.sides) and "onset" in (query.moments or MOMENTS)
+    if not asked or sight.measurement.trajectory is None:
+        return ()
+    known, names = _half_rises(sight), places(query)
+    return tuple(
+        Fact(row.region, "half of the way", round(known[row.region][0], 3), "s", (row,), sight.rise)
+        for row in sight.rows
+        if row.region in known and row.region in names
+    )
+
+
+def _half_rises(sight: Sight) -> dict[str, tuple[float, float]]:
+    """Seconds at which regions had gone half of their way to the apex, and their tolerance."""
+    measured = sight.measurement
+    assert measured.trajectory is not None
+    seconds, tolerance = half_rise(
+        measured.trajectory, measured.interval, sight.times, measured.noise
+    )
+    moved = {row.region for row in sight.rows if not sight.faint(row)}
+    return {
+        name: (float(seconds[i]), float(tolerance[i]))
+        for i, name in enumerate(REGION_NAMES)
+        if name in moved and not math.isnan(seconds[i])
+    }
 
 
 def _moment(name: str, interval: Interval, sight: Sight) -> Fact:
@@ -70,6 +117,8 @@ def how_long(query: Query, sight: Sight) -> Findings:
         step = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
         fact = Fact("clip", "duration", round(float(stamps[-1]) + step, 3), "s")
         return Findings(query, _within(query, fact.value) if query.polar else None, (fact,))
+    if query.of != "speed" and (absent := _absent(query, sight)) is not None:
+        return absent
     if not sight.rows:
         return _nothing_moved(query)
     interval = sight.measurement.interval
@@ -120,22 +169,13 @@ def _within(query: Query, value: object) -> bool:
 
 def order(query: Query, sight: Sight) -> Findings:
     """What moved first or last, whether regions moved before others, or all together."""
-    measured = sight.measurement
-    if measured.trajectory is None:
+    if sight.measurement.trajectory is None:
         return Findings(query, untold=_UNFOLLOWED)
     if not sight.rows:
         # "not" without regions to compare asks whether all moved together: nothing did.
         compared = query.rank or parts_of(query.than)
         return _nothing_moved(query if compared else replace(query, negated=False))
-    seconds, tolerance = half_rise(
-        measured.trajectory, measured.interval, sight.times, measured.noise
-    )
-    moved = {row.region: row for row in sight.rows if not sight.faint(row)}
-    known = {
-        name: (float(seconds[i]), float(tolerance[i]))
-        for i, name in enumerate(REGION_NAMES)
-        if name in moved and not math.isnan(seconds[i])
-    }
+    known, moved = _half_rises(sight), {row.region: row for row in sight.rows}
     asked = places(Query("moved", regions=(*query.regions, *parts_of(query.than))))
     timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
     # If none of those asked about has a time, all that moved are shown.
@@ -154,12 +194,30 @@ def order(query: Query, sight: Sight) -> Findings:
         facts = (Fact("movement", "order", "together", frames=sight.rise), *facts)
     if not query.polar:
         return Findings(query, facts=facts if query.rank != "last" or together else facts[::-1])
+    if len(query.sides) == 1 and not query.rank:
+        return _ahead_of_other_side(query, known, facts)
     if query.rank and query.regions:
         ends = list(timed)
         edge = timed[ends[-1 if query.rank == "last" else 0]]
         near = {n for n, (at, tol) in timed.items() if abs(at - edge[0]) <= max(tol, edge[1])}
         return Findings(query, bool(near & set(places(query))) != query.negated, facts)
     return Findings(query, together == query.negated, facts)
+
+
+def _ahead_of_other_side(
+    query: Query, known: dict[str, tuple[float, float]], facts: tuple[Fact, ...]
+) -> Findings:
+    """Whether the first region of a side moved before the first one of the other."""
+    other = "right" if query.sides == ("left",) else "left"
+    names = [places(replace(query, sides=(side,))) for side in (query.sides[0], other)]
+    sided = [
+        [known[n] for n in group if n in known and n.startswith(("left", "right"))]
+        for group in names
+    ]
+    if not all(sided):
+        return Findings(query, untold="one side did not move enough to tell when", facts=facts)
+    mine, others = map(min, sided)
+    return Findings(query, (others[0] - mine[0] > max(mine[1], others[1])) != query.negated, facts)
 
 
 def _telling(timed: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

@@ -23,6 +23,7 @@ def tool() -> dict[str, Any]:
     words = {name: {"type": "string", "enum": list(known)} for name, known in calls.WORDS.items()}
     numbers: dict[str, Any] = {"aus": {"type": "array", "items": {"type": "integer"}}}
     numbers |= {name: {"type": "number"} for name in calls.LIMITS}
+    numbers["at"] = {"type": "string", "description": "one frame, as 20f, or seconds, as 0.2s"}
     flags = {name: {"type": "boolean"} for name in calls.FLAGS}
     return {
         "type": "function",
