@@ -179,7 +179,8 @@ _GREETING = {
 }
 #: Openings that say nothing about the question; taken off one after the other.
 _MANNERS = re.compile(
-    r"^\s*(?:(?:hi|hello|hey|dear \w+|good (?:morning|afternoon|evening))(?: there)?\b[\s,.!:;-]*|"
+    r"^\s*(?:(?:hi|hello|hey|hiya|howdy|yo|sup|greetings|dear \w+|"
+    r"good (?:morning|afternoon|evening))(?: there)?\b[\s,.!:;-]*|"
     r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|now|thanks|thank you|cheers|great|cool|"
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
     r"to be honest|actually|basically|listen|look|btw|by the way|then|yeah|pls|seriously|"

@@ -168,16 +168,21 @@ class Asked:
     def _named(self) -> bool:
         return self.says(r"\bparts? of\b|\b(?:which|what|any|every|each|some|other|the) parts?\b")
 
-    @cached_property
+    @property
     def aus(self) -> tuple[int, ...]:
         """AU numbers, by number, by FACS's name or by an everyday word."""
+        return tuple(dict.fromkeys(number for aus in self.mentions for number in aus))
+
+    @cached_property
+    def mentions(self) -> tuple[tuple[int, ...], ...]:
+        """The AUs of each mention; one word may stand for several, such as "smirk"."""
         coded = [int(n) for match in _AUS.findall(self.text) for n in re.findall(r"\d+", match)]
         coded += [int(number) for _, number in _CODED.findall(self.text)]
         bare = " ".join(part for found in _BARE.findall(self.text) for part in found)
         coded += [int(n) for n in re.findall(r"\d+", bare)]
-        named = [n for value in self.values("au") for n in _numbers(value)]
-        pair = self.paired[1] if self.paired and not named else ()
-        return tuple(dict.fromkeys((*coded, *named, *pair)))
+        named = [_numbers(value) for value in self.values("au")]
+        pair = [self.paired[1]] if self.paired and not named else []
+        return tuple(dict.fromkeys((*((number,) for number in coded), *named, *pair)))
 
     @cached_property
     def regions(self) -> tuple[Mark, ...]:

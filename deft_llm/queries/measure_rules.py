@@ -5,7 +5,7 @@ from __future__ import annotations
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import Query
 
-_ERROR = r"\b(?:uncertainty|error bars?|margin of error|standard deviation|plus or minus)\b"
+_ERROR = r"\b(?:uncertainty|error bars?|margin of error|standard deviations?|plus or minus)\b"
 _SNR = r"\bsignal to noise\b|\bsnr\b"
 _Z = r"(?<!\bto )(?<!\bgen )\bz(?: ?scores?| ?values?)?\b"
 _OF_ALL = (
@@ -15,6 +15,12 @@ _OF_ALL = (
 _ITS = r"\b(?:it is|their) (?:z|noise floor|noise level)\b|\bz of (?:it|that|them)\b"
 _BESIDE_NOISE = r"\b(?:above|over|beyond|exceed\w*|below|under|within|than)\b.*\bnoise\b"
 _HOW_FAR_ABOVE = r"^(?:by )?how (?:far|much|many) .*(?:above|over|beyond)\b.*\bnoise"
+# Whether it is motion at all.
+_REAL = (
+    r"\b(?:real|true|actual|genuine)\b.*\bnoise\b|\bnoise or\b|"
+    r"^(?:is|was|are|were) .*\babove (?:the |its )?noise(?: floor| level)?$"
+)
+_MERE = r"\b(?:just|only|merely|nothing but|all) (?:\w+ )?noise\b"
 _STILL = (
     r"\b(?:not|no|nothing|still|ignor\w*|skip\w*|exclud\w*|leave|left out|missing|omit\w*|"
     r"without)\b"
@@ -144,6 +150,14 @@ def why_still(asked: Asked) -> Query | None:
     if asked.first != "why" or not asked.regions or asked.aus or asked.values("class"):
         return None
     return Query("magnitude", of="z", **asked.where) if asked.says(_STILL) else None
+
+
+def real_or_noise(asked: Asked) -> Query | None:
+    """For example "is that just noise?", "is the movement real or noise?"."""
+    mere, choice = asked.says(_MERE), "or" in asked.words
+    if not asked.polar or not (mere or asked.says(_REAL)):
+        return None
+    return Query("moved", not choice, mere and not choice, **asked.where)
 
 
 def noisiest(asked: Asked) -> Query | None:

@@ -26,7 +26,8 @@ def side(asked: Asked) -> Query | None:
     if asked.has("uneven"):
         return Query("side_difference", polar=polar, negated="not" in asked.words[2:], **where)
     if asked.has("even") and not asked.says(r"^even\b|\beven (?!on|left|between|and|or)\w"):
-        return Query("side_difference", polar=polar, negated="not" not in asked.words[2:], **where)
+        alike = polar and "not" not in asked.words[2:]
+        return Query("side_difference", polar=polar, negated=alike, **where)
     ahead, behind = _compared(asked)
     if behind and ahead != behind:
         return None  # "did the left brow move more than the mouth?"
@@ -95,7 +96,8 @@ def compare(asked: Asked) -> Query | None:
         return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
     chosen = asked.choice("region")
     several = r"(?:[2-9]|two|three|four|five|six|ten)"
-    if asked.says(
+    read = asked.has("feel", "class", "likely", "au_word")
+    if not read and asked.says(
         rf"\b(?:top|largest|strongest|biggest) {several}\b|\b{several} (?:largest|stro|big)"
     ):
         return Query("moved", **asked.where)  # they are told from the largest down
@@ -195,7 +197,8 @@ def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
     if asked.polar and asked.says(r"\b(?:cut off|cut short|truncated)\b"):
         return Query("moved", True, not asked.negated, moments=("offset",))
-    if asked.polar and asked.says(r"\b(?:held|hold|sustained|stayed)\b.*\b(?:peak|apex)\b"):
+    held = r"\b(?:held|hold|sustained|stayed)\b"
+    if asked.polar and asked.says(rf"{held}.*\b(?:peak|apex)\b|\b(?:peak|apex) {held}"):
         return Query("moved", True, not asked.negated, moments=("offset",))
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None

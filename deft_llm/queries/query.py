@@ -43,10 +43,10 @@ MOST_CHARACTERS = 500
 #: side_difference  which side moved more, or whether this one did; of an AU: which side it is on
 #: when             the time of the moments, or those ``of=others``, the other movements
 #: how_long         duration of the movement, or between two moments, or ``of=clip``; ``of=speed``
-#:                  with how fast that is
+#:                  with how fast that is; ``of=plateau`` close to the apex
 #: order            what moved first or last, or whether ``region`` moved before ``than``, or
 #:                  one ``side`` before the other
-#: au               which AUs are named, or whether one of these is
+#: au               which AUs are named, or whether one of these is, or ``all`` of them
 #: emotion          which emotion or class is named, or whether it is this one, or which of these
 #: probability      how likely the classes are
 #: why, why_not     the reasons for the reading or AU; the reasons against another
@@ -89,12 +89,27 @@ MOMENTS: tuple[str, ...] = ("onset", "apex", "offset")
 #: What is counted, measured or explained.
 OBJECTS: tuple[str, ...] = (
     *("regions", "aus", "movements", "frames", "blinks", "wink", "clip", "rate", "noise", "light"),
-    *("face", "labels", "json", "method", "self", "all", "only", "z", "speed", "mm", "others"),
+    *(
+        "plateau",
+        "face",
+        "labels",
+        "json",
+        "method",
+        "self",
+        "all",
+        "only",
+        "z",
+        "speed",
+        "mm",
+        "others",
+    ),
     *("nod", "shake", "people", "sentence", "likely", "strength", "files", "accuracy", "privacy"),
 )
 # Objects of queries that only the rules make: no frame of the networks names them.
-_RULED = frozenset({"z", "speed", "mm", "others", "nod", "shake", "people", "sentence", "likely"})
-_RULED_OF_KIND = frozenset({("confidence", "aus"), ("magnitude", "noise")})
+_RULED = frozenset(
+    {"z", "speed", "mm", "others", "nod", "shake", "people", "sentence", "likely", "plateau"}
+)
+_RULED_OF_KIND = frozenset({("confidence", "aus"), ("magnitude", "noise"), ("au", "all")})
 RANKS: tuple[str, ...] = ("most", "second", "least", "first", "last")
 TOPICS: tuple[str, ...] = (
     # What a face cannot tell.

@@ -116,6 +116,8 @@ def why(asked: Asked) -> Query | None:
         return Query("why", classes=asked.values("class"), aus=asked.aus)
     if not asked.has("why") or (asked.has("likely") and asked.first != "why"):
         return None
+    if asked.polar and asked.has("head"):
+        return None  # "could the head's motion explain it?" is about the head
     if asked.polar and asked.says(r"^(?:is|was) there (?:any |some )?(?:evidence|indication)"):
         return None  # "is there evidence of a smile?" is about the smile
     if asked.polar and asked.values("class"):
@@ -142,12 +144,16 @@ def sure(asked: Asked) -> Query | None:
 
 def probability(asked: Asked) -> Query | None:
     """For example "how likely is fear?", "what is the second guess?", "anger over disgust?"."""
+    if asked.has("even", "uneven"):
+        return None  # "how symmetric is it, in per cent?"
     if asked.has("au_word") and not asked.aus and not asked.has("feel", "class"):
         return None  # "which AU has the lowest probability?"
     if asked.has("second") and not asked.has("region_word"):
         return Query("probability", rank="second")
     if asked.has("feel", "likely") and asked.says(r"\b(?:worst|least (?:likely|probable|well))\b"):
         return Query("probability", rank="least")
+    if asked.has("feel", "likely") and asked.says(r"\btop (?:two|three|2|3)\b"):
+        return Query("probability")
     other = asked.says(r"^what else\b") and (asked.has("class", "likely"))
     if other or (asked.first == "rank" and asked.has("feel")):
         return Query("probability")
@@ -220,8 +226,13 @@ def au(asked: Asked) -> Query | None:
         return Query("au", asked.polar, asked.polar and asked.negated, aus=(6,))
     if asked.aus:
         rather = asked.says(r"\b(?:closer|rather|more)\b.*\bor\b")
-        polar = asked.polar and not asked.choice("au") and not rather
-        return Query("au", polar, polar and asked.negated, aus=asked.aus, sides=asked.sides)
+        several = len(asked.mentions) > 1
+        apart = several and asked.says(r"\b(?:without|but no|and no|and not|but not|no)\b")
+        polar = asked.polar and not (asked.choice("au") or rather or apart)
+        joined = asked.says(r"\b(?:both|all|and|with)\b") or "+" in asked.text
+        every = polar and several and joined and "or" not in asked.words
+        negated = polar and asked.negated
+        return Query("au", polar, negated, aus=asked.aus, sides=asked.sides, of="all" * every)
     ranked = asked.has("most", "least", "likely") or asked.says(r"\b(?:lowest|highest)\b")
     if asked.has("au_word") and ranked and not asked.polar:
         return Query("confidence", of="aus")  # "which AU is the strongest?"

@@ -58,7 +58,7 @@ _PLAIN = frozenset(
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
-    properly correctly lowest highest st nd rd th
+    properly correctly lowest highest standard plateau st nd rd th
     nearly almost threshold closest nearest fraction proportion rank ranked ranking worst
     reach reaches reached truncated snr signal ratio involved
     trained training uncertainty deviation calibrated double max top removed landmark landmarks

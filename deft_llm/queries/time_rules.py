@@ -22,6 +22,11 @@ _UNTIL_START = (
     r"\b(?:before|until|till) (?:anything|something|it|there is|the (?:movement|motion|expression|"
     r"microexpression)|the face)\b"
 )
+_STAYS = r"(?:stay\w*|hold|held|holds|remain\w*|kept|sustained|linger\w*)"
+_PLATEAU = (
+    rf"\bplateau\b|\b{_STAYS} (?:at |near |close to )?(?:the |it is |her |his |their )?"
+    rf"(?:peak|apex|maximum)\b|\b(?:peak|apex) (?:is |was |be )?{_STAYS}\b"
+)
 _SIZE = (
     r"\bface\b.*\b(?:(?:big|large|small|close|near) enough|too (?:small|far|close|large|big))\b|"
     r"\bpixels? (?:between|across|wide is) .*\b(?:eyes|face)\b|\b(?:size of|how (?:big|large) "
@@ -142,6 +147,8 @@ def count(asked: Asked) -> Query | None:
 def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
     polar, bound = asked.polar, asked.bound
+    if asked.says(_PLATEAU) and not (asked.whether or asked.has("when")):
+        return Query("how_long", of="plateau")
     lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
     lasting += r"|(?<!\bi )\b(?:take|took)\b(?! part)"
     lasting += r"|\b(?:over|finished|done|gone) (?:in|within)\b"
@@ -234,7 +241,7 @@ def order(asked: Asked) -> Query | None:
     than = next((m.at for m in asked.marks if m.concept in {"first", "final"}), 9999)
     both = [m for m in asked.marks if m.concept == "side" and m.value in SIDES]
     if asked.polar and len(both) == 2 and both[0].at < than < both[1].at:
-        later = asked.says(r"\b(?:after|later than)\b")
+        later = asked.says(r"\b(?:after|later than|behind)\b")
         return Query("order", True, regions=asked.parts, sides=(both[later].value,))
     ahead = [m for m in asked.regions if m.at < than]
     behind = [m for m in asked.regions if m.at > than]

@@ -69,6 +69,7 @@ RULES: tuple[Callable[[Asked], Query | None], ...] = (
         measure_rules.z_explained,
         measure_rules.nearly,
         reading_rules.about_chat,
+        measure_rules.real_or_noise,
         measure_rules.in_noise_floors,
         measure_rules.in_millimetres,
         measure_rules.why_still,
@@ -229,6 +230,7 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
     if ruled is None or read is None:
         return False
     kinds = ruled.kind, read.kind
+    several = asked.whether or len(ruled.aus) > 1
     ways = [
         asked.first == "about" and read.polar != ruled.polar and not asked.says(r"\bdid\b"),
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
@@ -240,7 +242,8 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds in {("moved", "when"), ("moved", "how_long")}
         and ruled.polar
         and ruled.moments == ("offset",),
-        kinds == ("au", "au") and asked.whether and read.polar and not ruled.polar,
+        kinds == ("au", "au") and read.polar and not ruled.polar and several,
+        kinds in {("side_difference", "au"), ("moved", "quality")},
         # "Any AU at all?", where "could you list the AUs?" is no question of yes or no.
         kinds == ("au", "au") and asked.whether and ruled.polar and asked.first not in _MAY,
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),

@@ -105,3 +105,26 @@ def test_one_side_that_comes_first_is_told_from_the_other() -> None:
     # Of the two brows, only one is there to be first.
     alone = look("order? region=mouth_corner side=left", measurement)
     assert alone.polarity is None and "One side did not move enough" in reply(alone)
+
+
+def test_how_long_a_movement_stays_close_to_its_apex() -> None:
+    # Up in 7 frames, held for 6, and down in 12: from frame 12 to frame 19 it is close.
+    share = np.interp(np.arange(FRAMES), [5, 12, 18, 30], [0.0, 1.0, 1.0, 0.0]).astype(np.float32)
+    path = share[:, None, None] * np.stack([BROWS.u, BROWS.v], axis=1)
+    held = clip(BROWS, BACK, trajectory=Trajectory(path, np.zeros((FRAMES, 2), np.float32)))
+    told = reply(look("how_long of=plateau", held))
+    assert told == "It stays within a tenth of its peak for 0.070 s (7 frames)."
+
+
+def test_all_of_some_aus_are_there_only_if_each_one_is() -> None:
+    measurement = clip(BROWS, BACK)
+    explanation = reading(measurement, aus=("1", "2"))
+    for line, yes in {
+        "au? au=1,2 of=all": True,
+        "au? au=1,12 of=all": False,
+        "au? au=1,12": True,
+        "au? not au=1,12 of=all": True,
+    }.items():
+        assert look(line, measurement, explanation).polarity is yes, line
+    text = reply(look("au? au=1,12 of=all", measurement, explanation))
+    assert "AU1 inner brow raiser is named" in text and "AU12 lip corner puller is not" in text

@@ -61,8 +61,14 @@ def action_units(query: Query, sight: Sight) -> Findings:
     sides = set(query.sides)
     # A code without a side acts on both sides, so it answers for either.
     codes = [code for code in codes if not sides or sides <= set(facs.au_sides(code))]
+    numbers = {facs.au_number(code) for code in codes}
+    if query.of == "all" and numbers < set(query.aus):
+        facts = (*(au_fact(code, sight) for code in codes), *_not_named(query, numbers, sight))
+        return Findings(query, query.negated if query.polar else None, facts)
     if codes:
         facts = tuple(au_fact(code, sight) for code in codes)
+        if not query.polar:
+            facts += _not_named(query, numbers, sight)
         return Findings(query, (not query.negated) if query.polar else None, facts)
     if likely := _likely_aus(query, sight):
         polarity = (not query.negated) if query.polar else None
@@ -71,11 +77,17 @@ def action_units(query: Query, sight: Sight) -> Findings:
         label = facs.ACTION_UNITS[query.aus[0]].label
         return Findings(query, untold=f"{label} does not move the skin in a way that is measured")
     polarity = query.negated if query.polar else None
-    absent = tuple(
-        Fact(str(number), "named", False, _share_of(number, query, sight)) for number in query.aus
-    )
+    absent = _not_named(query, set(), sight)
     rest = _fitting(query, sight) if sight.rows else (STILL,)
     return Findings(query, polarity, (*absent, *rest))
+
+
+def _not_named(query: Query, named: set[int], sight: Sight) -> tuple[Fact, ...]:
+    return tuple(
+        Fact(str(number), "named", False, _share_of(number, query, sight))
+        for number in query.aus
+        if number not in named
+    )
 
 
 def _likely_aus(query: Query, sight: Sight) -> tuple[Fact, ...]:

@@ -31,6 +31,7 @@ _SPANS = {
     "clip": "The clip lasts {}",
     "onset to apex": "It takes {} to the apex",
     "apex to offset": "It takes {} back to rest",
+    "plateau": "It stays within a tenth of its peak for {}",
 }
 
 
@@ -185,7 +186,8 @@ def _how_long(found: Findings) -> list[str]:
         return _speeds(speeds) or _absent(found)
     first = _SPANS.get(spans[0].about, "It takes {}").format(f"{spans[0].value:.3f} s")
     if frames := spans[0].frames:
-        first += f" ({frames[-1] - frames[0]} frames)"
+        count = frames[-1] - frames[0]
+        first += f" ({count} frame{'s' * (count != 1)})"
     if len(spans) == 3:
         first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
     return [*_speeds(speeds), f"{first}."]

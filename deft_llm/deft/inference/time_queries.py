@@ -21,6 +21,8 @@ from deft_llm.queries.query import MOMENTS, Query
 HEAD_PX = 1.0
 #: A head nods, or shakes, if it goes so many times further that way than across it; our choice.
 _ONE_WAY = 2.0
+#: Share of the way to the apex from which a movement is close to it; our choice.
+_CLOSE = 0.9
 _UNFOLLOWED = "the motion was measured between given frames only, not over the clip"
 
 
@@ -117,6 +119,8 @@ def how_long(query: Query, sight: Sight) -> Findings:
         step = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
         fact = Fact("clip", "duration", round(float(stamps[-1]) + step, 3), "s")
         return Findings(query, _within(query, fact.value) if query.polar else None, (fact,))
+    if query.of == "plateau":
+        return _plateau(query, sight)
     if query.of != "speed" and (absent := _absent(query, sight)) is not None:
         return absent
     if not sight.rows:
@@ -131,6 +135,25 @@ def how_long(query: Query, sight: Sight) -> Findings:
     if query.of == "speed":
         return _speeds(query, sight, facts)
     return Findings(query, _within(query, facts[0].value) if query.polar else None, facts)
+
+
+def _plateau(query: Query, sight: Sight) -> Findings:
+    """How long the movement stays close to its apex."""
+    trajectory, interval = sight.measurement.trajectory, sight.measurement.interval
+    if trajectory is None:
+        return Findings(query, untold=_UNFOLLOWED)
+    if not sight.rows:
+        return _nothing_moved(query)
+    index = [REGION_NAMES.index(row.region) for row in sight.rows]
+    path = trajectory.regions[:, index] - trajectory.regions[interval.onset, index]
+    reach = path[interval.apex]
+    # Progress towards the apex of all that moved: 0 at the onset and 1 at the apex.
+    share = np.einsum("trc,rc->t", path, reach) / max(float((reach * reach).sum()), 1e-9)
+    low = np.flatnonzero(~(share >= _CLOSE))  # NaN without a face
+    first = int(max((i for i in low if i < interval.apex), default=-1)) + 1
+    last = int(min((i for i in low if i > interval.apex), default=len(share))) - 1
+    seconds = round(sight.time(last) - sight.time(first), 3)
+    return Findings(query, facts=(Fact("plateau", "duration", seconds, "s", frames=(first, last)),))
 
 
 def _speeds(query: Query, sight: Sight, spans: tuple[Fact, ...]) -> Findings:
