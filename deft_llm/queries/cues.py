@@ -162,7 +162,7 @@ _GREETINGS = {
     r"great|cool|"
     r"nice|"
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
-    r"yes|no|yeah|yep|nope|sure|fine|good|very good|amazing|super|"
+    r"yes|no|nothing(?: else)?|yeah|yep|nope|sure|fine|good|very good|amazing|super|"
     r"never ?mind|nvm|forget (?:it|that)|"
     r"that (?:helps|helped|is (?:helpful|useful)|was (?:helpful|useful|it|all))",
     "goodbye": r"bye(?: ?bye)?|good ?bye|(?:talk|speak)(?: to you)? (?:tomorrow|soon|later)|"

@@ -94,7 +94,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bremind (?:you|me) of|\bseen? .*\bbefore\b\s*\??$",
         rf"\b(?:does|do|did) {_WHO} look like (?:my|somebody|someone|(?:an? )?{_ROLES})\b",
         rf"\b{_BE} (?:{_WHO}|this|that) an? (?:actor|actress|politician|criminal|\w*star)\b",
-        rf"\bdo (?:i|you|we) know (?:{_WHO})",
+        rf"\bdo (?:i|you|we) know (?:{_WHO})|^whose \w+(?: \w+)? (?:is|are|was|were) (?:it|this|"
+        r"that|these|those)\b",
         rf"\bwhat {_BE} (?:he|she|they) called\b",
     ),
     "sincerity": (
@@ -138,6 +139,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     "intelligence": (r"intelligen|\biq\b|\bsmart|\bstupid|\bclever|\bdumb\b|\bgenius|\beducated|"
         r"^can (?:he|she|they) (?:read|write|count|spell|swim|drive|cook|dance|sing)\b",),
     "attraction": (
+        r"\b(?:would|will|do|should|might) (?:i|you|we|people|anybody|anyone) (?:like|love|enjoy|"
+        r"fancy|hate)\b",
         r"attract|beautiful|\bugly\b|\bhandsome|\bcute\b|\bsexy|good ?looking|\bhot\b",
         rf"\b(?:nice|lovely|pretty|sweet|perfect) {_FEATURE}|\b(?:pretti|nic|sexi|ugli)est\b",
         rf"(?<!not )\b(?:rate|score|judge) (?:his|her|their|the|this) {_FEATURE}|"
@@ -158,6 +161,9 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     "cause": (
         r"^(?:and |but |so )?(?:(?:at|with|about|because of) (?:me|us|him|her|them)|"
         r"(?:at|with|about|of|by) (?:what|whom?))\s*\??$",
+        rf"\bbecause {_WHO} (?:was|is|were|are|had|has|got|knew|knows|felt|saw|heard)\b|"
+        r"\b(?:was|is) it (?:the |a |an |that |my |his |her )?(?:question|noise|sound|news|picture|"
+        r"music|smell|joke|remark|comment|answer|word|person|camera)s? that\b",
         rf"\bbecause of (?:me|us|him|her|them|you|(?:my|his|her|their) \w+)\b|"
         rf"\bbecause of (?:the |a |that |some )?(?:noise|sound|question|news|picture|music|smell|"
         rf"joke|people|person|camera)s?\b(?! floor| level)|"
@@ -206,7 +212,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"bushy|blond|curly|dry|white|blue|brown|green|red|pointed|strong|short|large|"
         r"fat)\b(?! than)",
         r"\bbushy|\bpluck|lipstick|mascara|\bwrinkles\b(?! (?:appear|form|show))|\bteeth\b|"
-        r"double chin",
+        r"double chin|\bchin (?:is |looks? )?double\b",
         r"\bbigger (?:than|eye|nose|mouth)\b(?=.*\b(?:other|left|right)\b)(?!.*\bmov)",
         r"glasses|\bbeard|mou?stache|\bhair(?! (?:cover|hid))|\bwear(?:ing|s)?\b(?! off)|"
         r"cloth(?:es|ing)|\bshirt",
@@ -221,6 +227,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"scream)",
         r"\bvoice|\baudio|\bsound\b(?! like)|\bhear\b|\bwhisper(?! of a)|\bshout|\bscream|"
         r"\blip ?read",
+        r"\b(?:lips?|mouth) (?:say|says|said|form|forms|formed|spell|spells|utter|uttered)\b|"
         rf"\bwhat language(?! model)|\b{_WHO} (?:speaks?|talks?)\b|\bspeech\b",
     ),
     "gaze": (

@@ -38,6 +38,7 @@ _SHORTLY = (
     r"\b(?:nutshell|headline|one liner|caption)\b|^(?:in )?(?:short|brief)$|"
     r"\b(?:summari[sz]e|sum|describe|report)\b.*\b(?:briefly|shortly|in short|in brief)\b"
 )
+_OF_SOMEBODY = r"\bmeans? (?:that )?(?:he|she|they|somebody|someone)\b"
 _TURNS = frozenset({"not", "instead", "rather"})
 
 
@@ -51,6 +52,8 @@ def about_chat(asked: Asked) -> Query | None:
     coded = asked.aus and asked.says(
         r"^what (?:is|are|does|s) (?:an? |the )?(?:au|action unit)s? ?\d"
     )
+    if asks and asked.aus and asked.says(_OF_SOMEBODY) and not asked.values("class"):
+        return Query("decline", topic="thoughts")  # "does the frown mean that he minds?"
     if (asks and asked.aus) or coded:
         return Query("help", aus=asked.aus)
     if asks and (moments := asked.values("moment")) and not asked.has("how_long", "when"):

@@ -74,7 +74,10 @@ _BODY = (
 _ELSEWHERE = tuple(
     re.compile(pattern)
     for pattern in (
+        r"^(?:the|this|that) (?:film|clip|video|movie) (?:is|was|looks) (?:\w+ )?(?:great|good|bad|"
+        r"nice|boring|terrible|awful|fine|funny|cool)$",
         # About the program, which has no face.
+        r"\byour (?:favou?rite|own)\b",
         r"^(?:do|did|can|could|would|will) you (?:\w+ )?(?:feel|smile|frown|blink|laugh|cry|like|"
         r"move|"
         r"raise|sleep|dream|love|enjoy|wink|get (?:angry|sad|happy|scared))\b",
@@ -85,7 +88,8 @@ _ELSEWHERE = tuple(
         r"\b(?:you are|you're|are you) not human\b|^what time is it\b",
         r"\b(?:cats?|dogs?|sofa|songs?)\b",
         # Orders.
-        r"^(?:(?:compose|draw|translate|edit|delete|send|set|play|book|sing|paint|pretend|imagine|"
+        r"^(?:(?:frame (?:the|a|my|this)|compose|draw|translate|edit|delete|send|set|play|book|"
+        r"sing|paint|pretend|imagine|"
         r"ignore|disregard|forget|remind(?! me (?:what|which|how|when|where|why))|buy|sell|cook|"
         r"raise|repeat after|"
         r"lower(?! (?:eye|lid|lip|face|half|part|region))|"
@@ -105,7 +109,7 @@ _ELSEWHERE = tuple(
         r"(?<!most )(?<!last )(?<!movement )(?<!motion )(?<!least )\bof all$|"
         r"\bin life\b",
         r"\b(?:does|has|have|in|of) (?:a|the human|an average|every) (?:face|head|person|human|"
-        r"body)\b|\b(?:does|has|have) (?:a|every) smile\b",
+        r"body|man|woman|boy|girl|child|adult)\b|\b(?:does|has|have) (?:a|every) smile\b",
         r"\bwho (?:invented|discovered|wrote|painted|won)\b|\bborn\b",
         r"^what does .* mean (?:to|for) (?:you|me|us)\b",
         r"^how (?:do|can|could|should|would) (?:i|one) (?:\w+ )?(?:raise|lower|move|train|make|"
@@ -115,6 +119,7 @@ _ELSEWHERE = tuple(
         r"^how much (?:is|are|makes?) \d+ (?!px|pixels?|percent|seconds?|ms|s\b)",
         r"^(\w+) \1 (?:every|all|my|dear|then|and)",  # a toast
         # Sayings in which the face is none.
+        r"\b(?!side|left|right)(\w+) to \1\b|\bfirst come\b|"
         r"\bneck and neck\b|\bturn(?:ed|ing)? the other cheek\b|\bthrough the nose\b|"
         r"\bhead over heels\b|\btongue in cheek\b|\blip service\b|\bface value\b|"
         r"(?<!his )(?<!her )(?<!their )(?<!the )\bjaw dropping\b|"
@@ -136,7 +141,8 @@ def is_elsewhere(text: str) -> bool:
         text: As ``spelling.normal`` writes it, without manners.
     """
     words = text.strip(" ?!.").split()
-    repeated = len(words) > 2 and len(set(words)) == 1
+    # "Did did did", "left right left right".
+    repeated = len(words) > 2 and any(words == words[:n] * (len(words) // n) for n in (1, 2))
     return repeated or any(pattern.search(text.strip(" ?!.")) for pattern in _ELSEWHERE)
 
 

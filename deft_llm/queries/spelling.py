@@ -100,7 +100,7 @@ ORDINARY = frozenset(
     want was watch water way we wear weather week well went were what when where whether which while
     white who whole whose why wide will wind window with woman women word work world would write
     wrong year yes yet you young your coder code cook joke sing print prompt system poem song spell
-    accept colleague tenable consistent
+    file files market accept colleague tenable consistent
     suppose label labelled allow defend somebody moment point exactly rise mistake sense mind
     matter case left form term terms grey grab scene shake mark share store stone state stage
     style scare stare bore
