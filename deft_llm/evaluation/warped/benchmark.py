@@ -21,6 +21,7 @@ from deft_llm.evaluation.warped import natural as natural_clips
 from deft_llm.evaluation.warped.clips import Condition, Order, Row, rows_of
 from deft_llm.evaluation.warped.faces import files_in, real_faces, rendered_faces
 from deft_llm.evaluation.warped.scores import by_class, by_condition, figure_names, figures
+from deft_llm.evaluation.warped.unfinished import UnfinishedRows
 from deft_llm.files import write_lines
 from deft_llm.metrics.figures import Figure
 from deft_llm.parallel import parallel_map
@@ -62,7 +63,8 @@ class WarpedBenchmark(Benchmark):
         conditions: Name -> what happens; each face gets one clip of each.
         natural: Real clips with what is to be named.
         workers: Number of processes.
-        output: Folder of ``clips.jsonl``, a line for each clip: what moved and what was named.
+        output: Folder of ``clips.jsonl``, a line for each clip: what moved and what was named. A
+            stopped run leaves what it has found there, and goes on from it.
     """
 
     checkpoint: str = EMBEDDED
@@ -95,6 +97,7 @@ class WarpedBenchmark(Benchmark):
         """See the base."""
         values: dict[str, float] = {}
         tables, rows = [], []
+        unfinished = UnfinishedRows(self.output)
         # First, so that a missing clip is told before anything is rendered.
         clips = [(clip, natural_clips.find(clip)) for clip in self.natural]
         for kind in self.kinds:
@@ -102,15 +105,15 @@ class WarpedBenchmark(Benchmark):
             if not portraits:
                 continue
             tables.append(self._told(kind, portraits))
-            own = list(self._rows(kind, portraits))
+            own = list(self._rows(kind, portraits, unfinished))
             rows += own
             values |= figures(kind, own, self.conditions)
             # Told as it is found: the other kind takes as long, and may be stopped.
             logger.info("%s: %s", kind, {name: round(value, 3) for name, value in values.items()})
         if rows:
             lines = (json.dumps({**asdict(row), "right": row.right}) for row in rows)
-            self.output.mkdir(parents=True, exist_ok=True)
             write_lines(self.output / _ROWS, lines)
+            unfinished.remove()
             logger.info("each clip: %s", self.output / _ROWS)
             # Of faces that keep still, no class is to be named.
             tables += [markdown(told) for told in (by_condition(rows), by_class(rows)) if told]
@@ -144,11 +147,19 @@ class WarpedBenchmark(Benchmark):
             f"Real: {len(portraits)} faces from {files} file(s){people}; every second mirrored.\n"
         )
 
-    def _rows(self, kind: str, portraits: list[Portrait]) -> Iterator[Row]:
-        orders = (
+    def _rows(
+        self, kind: str, portraits: list[Portrait], unfinished: UnfinishedRows
+    ) -> Iterator[Row]:
+        orders = [
             Order(kind, i, face, self.conditions, self.seed, self.peak_px, self.checkpoint)
             for i, face in enumerate(portraits)
-        )
-        made = parallel_map(rows_of, orders, self.workers)
-        for rows in tqdm(made, desc=kind, total=len(portraits), unit="face", disable=None):
-            yield from rows
+        ]
+        left = [order for order in orders if unfinished.of(order) is None]
+        if len(left) < len(orders):
+            logger.info("%s: %d faces are done already", kind, len(orders) - len(left))
+        made = parallel_map(rows_of, left, self.workers)
+        shown = tqdm(made, desc=kind, total=len(left), unit="face", disable=None)
+        for order, rows in zip(left, shown, strict=True):
+            unfinished.add(order, rows)
+        for order in orders:
+            yield from unfinished.of(order) or ()

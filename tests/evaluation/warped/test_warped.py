@@ -14,6 +14,7 @@ from deft_llm import facs, resources
 from deft_llm.answers import coarse_label
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
+from deft_llm.evaluation.warped import benchmark
 from deft_llm.evaluation.warped.clips import NUMBERS, SETS, Condition, Order, Row, rows_of
 from deft_llm.evaluation.warped.faces import files_in, real_faces, rendered_faces
 from deft_llm.evaluation.warped.natural import NaturalClip, find
@@ -186,6 +187,45 @@ def test_faces_that_keep_still_alone_make_a_table(own_folder: Path, tmp_path: Pa
     found, tables = run(resources.benchmark("warped"), changes)
     assert {figure.name: figure.value for figure in found}["real_still_false_alarms"] == 0
     assert "still" in tables
+
+
+def test_a_stopped_run_goes_on_with_the_faces_that_are_left(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def rows_of(order: Order) -> list[Row]:
+        asked.append((order.portrait.name, order.number))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return [row(condition=name, second=float(order.number)) for name in order.conditions]
+
+    monkeypatch.setattr(benchmark, "rows_of", rows_of)
+    changes = [
+        *(f"source={own_folder / 'photos'}", "kinds=[real]", "faces=2", "workers=1"),
+        *("conditions={held: {}, still: {expression: false}}", "natural=[]"),
+        *(f"output={tmp_path}", "bars={}"),
+    ]
+    warped = resources.benchmark("warped")
+    run(warped, changes)  # whole: nothing of it is used again
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run(warped, [*changes, "faces=4", f"source={own_folder}"])
+    assert len(asked) == 3
+    kept = list(read_lines(tmp_path / "unfinished.jsonl"))
+    run(warped, [*changes, "faces=4", f"source={own_folder}"])
+    assert [number for _, number in asked] == [0, 1, 2, 2, 3]
+    assert [len(line["rows"]) for line in kept] == [2, 2]
+    assert not (tmp_path / "unfinished.jsonl").exists()
+    lines = list(read_lines(tmp_path / "clips.jsonl"))
+    assert [line["second"] for line in lines] == [0, 0, 1, 1, 2, 2, 3, 3]
+    # Another setting is another run.
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run(warped, [*changes, "faces=4", f"source={own_folder}", "seed=1"])
+    asked.clear()
+    run(warped, [*changes, "faces=2", f"source={own_folder}", "seed=2"])
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
