@@ -135,25 +135,25 @@ class TrainedFinder:
         thinned = max(1, round(info.fps / options.stride / self.spotter.fps))
         coarse = replace(options, stride=options.stride * thinned)
         # A range is cut by start and stop as the frames of the video are.
-        end = max(len(range(info.frames)[options.start : options.stop]), 1)
+        length = max(len(range(info.frames)[options.start : options.stop]), 1)
         tracks: list[RoiTrack] = []
         for track in follow_rois(source, coarse, cache):
             tracks.append(track)
             followed = (track.first + len(track)) * coarse.stride
-            yield Step(_FOLLOWING * min(followed / end, 1.0))
+            yield Step(_FOLLOWING * min(followed / length, 1.0))
         read = self._read(RoiTrack.whole(tracks), coarse)
         pending, shown = list(read.expressions), -1
         remarks = read.remarks  # told once, with the first part
         for part in parts_of(source, options):
             last = part.start + (len(part.clip) - 1) * options.stride
-            share = min((last + 1 - options.start) / end, 1.0)
+            share = min((last + 1 - options.start) / length, 1.0)
             new = (read.frames > shown) & (read.frames <= last)
             here = [each for each in pending if _held(part, each[0].interval, options.stride)]
             pending = [each for each in pending if each not in here]
             done = _FOLLOWING + (1 - _FOLLOWING) * share
             look = partial(_look, part, options, read, new, here, remarks)
             if self.macros:
-                final = last + options.stride >= end
+                final = last + options.stride >= options.start + length
                 look = partial(_with_macros, look, part, options, final)
             yield Step(done, look)
             shown, remarks = max(shown, last), ()

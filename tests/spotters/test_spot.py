@@ -154,6 +154,15 @@ class Known:
         return [replace(each, emotion="surprise") for each in found]
 
 
+class Silent(Known):
+    """A network that finds nothing."""
+
+    fps = 30.0
+
+    def read(self, curves: np.ndarray) -> Read:
+        return Read(np.zeros(curves.shape[1]), np.zeros((curves.shape[1], len(CLASSES))))
+
+
 def test_a_trained_spotter_reads_at_its_own_rate(
     make_measurement: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -220,6 +229,36 @@ def test_macro_expressions_join_what_the_network_found(
     # What the network found as well is not told twice, and what is small is its affair.
     assert both.found == (earlier, found)
     assert both.remarks == ("told",) and asked == [Window(part.clip, 40, False)]
+
+
+@pytest.mark.parametrize("start", [0, 60])
+def test_only_the_last_part_of_a_range_leaves_nothing_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, start: int
+) -> None:
+    """Where a part is taken for the last, what its end cuts off is found there and again."""
+    write_video(tmp_path / "v.mp4", np.zeros((120, 32, 32, 3), np.uint8), 30)
+    length = 120 - start
+    motion, shots = np.ones((length, len(ROIS), 2), np.float32), np.zeros(length, np.int64)
+    track = RoiTrack(0, motion, shots, np.arange(length) / 30)
+    half = np.zeros((length // 2, 2, 2, 3), np.uint8)
+    clips = [
+        (Clip("v", half, np.arange(first, first + len(half)) / 30), first)
+        for first in (start, start + length // 2)
+    ]
+    asked: list[bool] = []
+
+    def returning(window: Window, options: ReadOptions) -> Look:
+        asked.append(window.last)
+        frames = window.first + np.arange(len(window.clip))
+        return Look(frames, window.clip.timestamps, np.zeros(len(frames), np.float32), ())
+
+    monkeypatch.setattr(trained, "resolve", lambda *_: lambda folder: Silent())
+    monkeypatch.setattr(trained, "follow_rois", lambda *_: [track])
+    monkeypatch.setattr(trained, "parts_of", lambda *_: [Part(c, first, 60) for c, first in clips])
+    monkeypatch.setattr(trained, "look_at", returning)
+    finder = TrainedFinder(tmp_path, macros=True)
+    steps = list(search_video(tmp_path / "v.mp4", ReadOptions(start=start), finder))
+    assert asked == [False, True] and steps[-1].done == 1.0
 
 
 def test_neighbours_are_not_measured_with_an_expression() -> None:
