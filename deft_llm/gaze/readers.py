@@ -10,7 +10,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from deft_llm.errors import UserError
 from deft_llm.gaze.hdf5 import open_hdf5
 from deft_llm.media.events import Events, EventSource, as_events, checked_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 _TYPES = (np.int64, np.int16, np.int16, np.uint8)
@@ -108,8 +111,7 @@ def spooled(parts: Iterable[list[NDArray]], where: str) -> Events:
 
 def _read_npz(path: Path) -> Events:
     try:
-        held = np.load(path, allow_pickle=False)
-        arrays = held if isinstance(held, np.ndarray) else {n: held[n] for n in held.files}
+        arrays = _arrays(path)
     except (ValueError, OSError, EOFError, KeyError) as error:
         raise UserError(f"{path}: not readable ({' '.join(str(error).split())[:120]})") from error
     except Exception as error:  # zipfile's and zlib's own errors for a cut-off file
@@ -130,6 +132,15 @@ def _read_npz(path: Path) -> Events:
     )
 
 
+def _arrays(path: Path) -> NDArray | dict[str, NDArray]:
+    """The array of a .npy file, or those of a .npz file by name."""
+    held = np.load(path, allow_pickle=False)
+    if isinstance(held, np.ndarray):
+        return held
+    with held:
+        return {name: held[name] for name in held.files}
+
+
 def _by_name(found: list[str]) -> list[str] | None:
     """The names that mean t, x, y and p; None unless all four are there."""
     lower = {name.strip().lower(): name for name in found}
@@ -146,7 +157,8 @@ def _text_parts(path: Path) -> Iterator[list[NDArray]]:
     import pandas as pd
 
     try:
-        with path.open(encoding="utf-8") as file:
+        # With a mark of the byte order, as spreadsheets write it, or without.
+        with path.open(encoding="utf-8-sig") as file:
             first = file.readline()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: no text in UTF-8; expected lines of t, x, y, p") from error
@@ -162,28 +174,40 @@ def _text_parts(path: Path) -> Iterator[list[NDArray]]:
         raise UserError(f"{path}: {len(words)} columns without names; expected t, x, y, p")
     names = [word.strip("# ") for word in words] if named else list("txyp")
     try:
-        for part in pd.read_csv(
+        with pd.read_csv(
             path,
             sep=comma or r"\s+",
             names=names,
             skiprows=int(named),
             chunksize=_ROWS,
+            encoding="utf-8-sig",
             # One type a column and part: otherwise pandas warns of cells that are told below.
             low_memory=False,
-        ):
-            cells = part[columns or list("txyp")]
-            if not len(cells):
-                return
-            if (kinds := [c for c in cells if cells[c].dtype.kind not in "iufb"]) or (
-                cells.isna().any(axis=None)
-            ):
-                wrong = kinds or [c for c in cells if cells[c].isna().any()]
-                numbers = pd.to_numeric(cells[wrong[0]], errors="coerce")
-                row = int(numbers.index[numbers.isna()][0]) + 1 + named
-                raise UserError(f"{path}, line {row}: {wrong[0]} is no number")
-            yield [cells[name].to_numpy() for name in cells]
+        ) as parts:
+            for part in parts:
+                cells = part[columns or list("txyp")]
+                if not len(cells):
+                    return
+                _require_numbers(cells, path, 1 + named)
+                yield [cells[name].to_numpy() for name in cells]
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable ({' '.join(str(error).split())})") from error
+
+
+def _require_numbers(cells: pd.DataFrame, path: Path, first: int) -> None:
+    """Check that each cell of a part holds a number; ``first`` is the line of row 0.
+
+    Raises:
+        UserError: If one does not; names the line and the column.
+    """
+    import pandas as pd
+
+    texts = [c for c in cells if cells[c].dtype.kind not in "iufb"]
+    wrong = texts or [c for c in cells if cells[c].isna().any()]
+    if wrong:
+        numbers = pd.to_numeric(cells[wrong[0]], errors="coerce")
+        line = int(numbers.index[numbers.isna()][0]) + first
+        raise UserError(f"{path}, line {line}: {wrong[0]} is no number")
 
 
 def _is_number(word: str) -> bool:

@@ -60,6 +60,12 @@ def test_arrays(tmp_path: Path) -> None:
         _same(open_events(tmp_path / name))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("head", ["t,x,y,p\n", ""])
+def test_a_table_as_a_spreadsheet_saves_it(tmp_path: Path, head: str) -> None:
+    (tmp_path / "a.csv").write_text(_text(ROWS, ",", head), encoding="utf-8-sig")
+    _same(open_events(tmp_path / "a.csv"))  # type: ignore[arg-type]
+
+
 def test_order_duplicates_and_signs_are_mended(tmp_path: Path) -> None:
     rows = ROWS.copy()
     rows[:, 3] = 2 * rows[:, 3] - 1
