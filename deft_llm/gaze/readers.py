@@ -206,8 +206,10 @@ def _require_numbers(cells: pd.DataFrame, path: Path, first: int) -> None:
     wrong = texts or [c for c in cells if cells[c].isna().any()]
     if wrong:
         numbers = pd.to_numeric(cells[wrong[0]], errors="coerce")
-        line = int(numbers.index[numbers.isna()][0]) + first
-        raise UserError(f"{path}, line {line}: {wrong[0]} is no number")
+        # pandas leaves whole numbers that no type holds as Python's.
+        bad = numbers.isna() | (numbers.abs() >= 2**63)
+        line = int(numbers.index[bad][0]) + first
+        raise UserError(f"{path}, line {line}: {wrong[0]} is no number of 64 bits")
 
 
 def _is_number(word: str) -> bool:

@@ -88,6 +88,7 @@ def test_order_duplicates_and_signs_are_mended(tmp_path: Path) -> None:
         ("a.csv", b"1,2,3\n", "3 columns without names"),
         ("a.csv", b"t,x,y,p\n1,2,3,1\n4,5,nan,0\n", "line 3: y is no number"),
         ("a.csv", b"t,x,y,p\n1,2,3,1\n4,five,6,0\n", "line 3: x is no number"),
+        ("a.csv", b"t,x,y,p\n1,2,3,1\n" + b"9" * 30 + b",2,3,1\n", "line 3: t is no number"),
         ("a.csv", b"\xff\xfe\x00", "no text in UTF-8"),
         ("a.csv", b"t,x,y,p\n0.001,2,3,1\n", "whole microseconds"),
         ("a.npz", b"PK\x03\x04 cut off", "copy it again|not readable"),
