@@ -16,7 +16,7 @@ PACKAGE = ROOT / "deft_llm"
 LEVELS: tuple[tuple[str, ...], ...] = (
     (
         *("errors", "compiled", "config", "registry", "files", "claims", "machine", "pace"),
-        *("parallel", "resources", "runs", "stages", "stopping", "weights", "downloads"),
+        *("parallel", "quiet", "resources", "runs", "stages", "stopping", "weights", "downloads"),
     ),
     ("facs", "au_notation", "clip", "answers", "queries", "protocols", "leaks", "metrics"),
     ("media", "motion", "viz", "scans"),

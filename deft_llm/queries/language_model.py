@@ -8,7 +8,6 @@ The design is our own.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as transformers_logging
 
+from deft_llm import quiet
 from deft_llm import weights as network_files
 from deft_llm.downloads import DOWNLOADS, model_folder
 from deft_llm.errors import UserError
@@ -73,7 +73,7 @@ class QuestionReader(nn.Module):
         adapters = LoraConfig(
             r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear"
         )
-        with _quiet():
+        with quiet.peft_names():
             self.language_model: Any = get_peft_model(base, adapters)
         self.drop = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * base.config.hidden_size, len(config.frames))
@@ -171,15 +171,12 @@ def load_reader(folder: Path) -> QuestionReader:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing is told of the layers that are left out, nor of names that PEFT is to change."""
+def _without_report() -> Iterator[None]:
+    """Keep transformers quiet about the layers that are left out: they are on purpose."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        with warnings.catch_warnings():
-            pattern = ".*is_gradient_checkpointing"
-            warnings.filterwarnings("ignore", message=pattern, category=FutureWarning)
-            yield
+        yield
     finally:
         transformers_logging.set_verbosity(level)
 
@@ -190,7 +187,7 @@ def _language_model(config: ReaderConfig) -> tuple[Any, Tokenizer]:
     try:
         sizes = AutoConfig.from_pretrained(folder)
         sizes.num_hidden_layers = min(config.layers, sizes.num_hidden_layers)
-        with _quiet():
+        with _without_report():
             model = AutoModel.from_pretrained(folder, config=sizes, dtype=torch.float32)
         return model, Tokenizer.from_file(str(folder / "tokenizer.json"))
     # The tokenizer's library raises Exception itself for a file that is none.

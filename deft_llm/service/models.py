@@ -160,18 +160,18 @@ class Models:
         base = self.resolve(EMBEDDED if self._is_embedded(base_name) else base_name)
         if (base / _ADAPTER).is_file():
             raise UserError(f"adapter {name}: its base is an adapter itself; merge that one first")
-        # Imported late: only adapters need it.
-        from peft import PeftModel
+        # Imported late: it loads peft, which only adapters need.
+        from deft_llm.deft.tuning.adapters import merged
 
         # A fresh copy of the base, never one in memory: merging changes its weights in place.
         explainer = Explainer.load(base)
         try:
-            merged = PeftModel.from_pretrained(explainer.model, folder).merge_and_unload()
+            model = merged(explainer.model, folder)
         except (ValueError, RuntimeError, SafetensorError) as error:
             # torch lists every weight that does not fit, a line each.
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"adapter {name}: does not fit {base_name} ({reason})") from error
-        return Explainer(merged, explainer.processor)
+        return Explainer(model, explainer.processor)
 
 
 def _is_deft(folder: Path) -> bool:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from deft_llm import quiet
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import special_tokens
@@ -42,7 +40,7 @@ def with_adapters(
         UserError: If the targets match no layer of the language model, or one without a matrix.
     """
     _require_targets(model, text)
-    with _old_names():
+    with quiet.peft_names():
         wrapped = get_peft_model(model, lora_config(text, tokenizer, model.config))
     if freeze_experts:
         for name, parameter in wrapped.named_parameters():
@@ -55,17 +53,8 @@ def with_adapters(
 
 def merged(model: DeftForConditionalGeneration, folder: Path) -> Any:
     """The model with the adapters of a folder merged into its weights."""
-    with _old_names():
+    with quiet.peft_names():
         return PeftModel.from_pretrained(model, folder).merge_and_unload()
-
-
-@contextmanager
-def _old_names() -> Iterator[None]:
-    """Keep quiet that PEFT uses names that transformers is to drop: no user can change it."""
-    with warnings.catch_warnings():
-        pattern = ".*is_gradient_checkpointing"
-        warnings.filterwarnings("ignore", message=pattern, category=FutureWarning)
-        yield
 
 
 def _require_targets(model: DeftForConditionalGeneration, text: TextModel) -> None:
