@@ -152,22 +152,34 @@ def run_stage(
             request.raise_if_asked()
         logger.info("stage %s: %d steps in %.0f s", name, stage.steps, time.monotonic() - started)
         if modules or keep:
-            # All processes take part: under ZeRO-3 this call gathers the weights.
-            state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-            # Tied weights are in the state twice, and among the parameters once.
-            trained = {n for n, p in model.named_parameters() if p.requires_grad}
-            kept = only(state, modules) if modules else _named(state, trained)
-            if PartialState().is_main_process:
-                with replacing(done) as partial:
-                    save_file(kept, partial)
-        # accelerate leaves its autocast around the model, and a mark that keeps the next stage from
-        # wrapping it anew; that one may want another precision. Its own way to take the autocast
-        # off would take the forward's decorators off as well, and leave the mark.
-        for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
-            model.__dict__.pop(name, None)
-        if trainer.is_deepspeed_enabled:
-            trainer.model_wrapped.destroy()  # its hooks would clash with those of the next stage
+            _save_weights(trainer, model, modules, done)
+        _release(trainer, model)
         request.raise_if_asked()
+
+
+def _save_weights(
+    trainer: DeftTrainer, model: Any, modules: tuple[str, ...] | None, path: Path
+) -> None:
+    """Write some modules, or all that was trained, as the stage's result."""
+    # All processes take part: under ZeRO-3 this call gathers the weights.
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    # Tied weights are in the state twice, and among the parameters once.
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    kept = only(state, modules) if modules else _named(state, trained)
+    if PartialState().is_main_process:
+        with replacing(path) as partial:
+            save_file(kept, partial)
+
+
+def _release(trainer: DeftTrainer, model: Any) -> None:
+    """Take off the model what its trainer has put around it, for the next stage."""
+    # accelerate leaves its autocast around the model, and a mark that keeps the next stage from
+    # wrapping it anew; that one may want another precision. Its own way to take the autocast off
+    # would take the forward's decorators off as well, and leave the mark.
+    for attribute in ("forward", "_original_forward", "_is_accelerate_prepared"):
+        model.__dict__.pop(attribute, None)
+    if trainer.is_deepspeed_enabled:
+        trainer.model_wrapped.destroy()  # its hooks would clash with those of the next stage
 
 
 def _named(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
