@@ -1,8 +1,8 @@
 """Labels and structured answers: the vocabulary shared by data, model and scores.
 
 A structured answer is a JSON object with a class, an emotion, AU codes, evidence (region,
-direction, strength) and a rationale. ``parse_structured_answer`` and ``stated_claims`` parse an
-answer for scoring; the wording itself is in ``unimer``.
+direction, strength) and a rationale. ``structured_answer`` writes it, ``parse_structured_answer``
+and ``stated_claims`` parse an answer for scoring; the wording itself is in ``unimer``.
 """
 
 from __future__ import annotations
@@ -97,6 +97,34 @@ def au_name(code: str) -> str:
 def strength(magnitude: float) -> str:
     """A word for a magnitude in canonical pixels: slight < 0.4 <= moderate < 1.0 <= marked."""
     return next((word for limit, word in STRENGTHS if magnitude < limit), STRONGEST)
+
+
+def structured_answer(
+    label: str, emotion: str, aus: Sequence[str], evidence: Sequence[Evidence], rationale: str
+) -> str:
+    """Write a structured answer.
+
+    Args:
+        label: One of ``COARSE_LABELS``.
+        emotion: The emotion, or the label where none is told apart.
+        aus: AU codes.
+        evidence: Rows of the evidence; their magnitudes are told as words.
+        rationale: The reasons, in prose.
+    """
+    rows = [
+        {"region": e.region, "direction": e.direction, "strength": strength(e.magnitude)}
+        for e in evidence
+    ]
+    # Order and separators are those of PIECES and of the grammar that generation is held to.
+    return json.dumps(
+        {
+            "class": label,
+            "emotion": emotion,
+            "aus": list(aus),
+            "evidence": rows,
+            "rationale": rationale,
+        }
+    )
 
 
 def parse_structured_answer(text: str) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ answers.
 
 from __future__ import annotations
 
-import json
 import random
 import string
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deft_llm import facs
-from deft_llm.answers import NOTHING, PLURALS, Facts, au_name, strength
+from deft_llm.answers import NOTHING, PLURALS, Facts, au_name, strength, structured_answer
 from deft_llm.clip import Evidence
 from deft_llm.config import read_yaml
 from deft_llm.errors import UserError
@@ -240,23 +239,9 @@ class AnswerWriter:
         return " ".join([*sentences, self.text("conclusion", emotion=facts.emotion)])
 
     def _structured_answer(self, facts: Facts) -> str:
-        # The default separators matter: the tokenizer has tokens for exactly these pieces
-        # (answers.PIECES).
-        return json.dumps(
-            {
-                "class": facts.coarse,
-                "emotion": facts.emotion or NOTHING,
-                "aus": list(facts.aus),
-                "evidence": [
-                    {
-                        "region": row.region,
-                        "direction": row.direction,
-                        "strength": strength(row.magnitude),
-                    }
-                    for row in facts.evidence
-                ],
-                "rationale": self.rationale(facts),
-            }
+        emotion = facts.emotion or NOTHING
+        return structured_answer(
+            facts.coarse, emotion, facts.aus, facts.evidence, self.rationale(facts)
         )
 
     def turn(self, kind: str, facts: Facts, rng: random.Random) -> tuple[str, str]:

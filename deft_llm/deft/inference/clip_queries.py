@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
-from deft_llm.answers import NOTHING, strength
+from deft_llm.answers import NOTHING, structured_answer
 from deft_llm.clip import Explanation
 from deft_llm.deft.inference import reading_queries as reading
 from deft_llm.deft.inference import time_queries as timing
@@ -118,19 +116,7 @@ def summary(query: Query, sight: Sight) -> Findings:
 
 def structured(explanation: Explanation) -> str:
     """The structured answer (class, emotion, AUs, evidence, rationale) as JSON."""
-    return json.dumps(
-        {
-            "class": explanation.emotion or NOTHING,
-            "emotion": explanation.fine_emotion or NOTHING,
-            "aus": list(explanation.aus),
-            "evidence": [
-                {
-                    "region": row.region,
-                    "direction": row.direction,
-                    "strength": strength(row.magnitude),
-                }
-                for row in explanation.evidence
-            ],
-            "rationale": explanation.rationale,
-        }
+    label, fine = explanation.emotion or NOTHING, explanation.fine_emotion or NOTHING
+    return structured_answer(
+        label, fine, tuple(explanation.aus), explanation.evidence, explanation.rationale
     )
