@@ -125,43 +125,15 @@ def measure(
     Raises:
         UserError: If fewer than two frames show a face, or the interval ends after the clip.
     """
-    count, visible = len(aligned.frames), np.flatnonzero(aligned.present)
-    if visible.size < 2:
-        raise UserError(
-            f"{visible.size} of {count} frames show a face; expected at least 2 to see motion; "
-            "use a longer clip in which the face is visible"
-        )
-    if interval is not None and interval.offset >= count:
-        raise UserError(
-            f"interval ends at frame {interval.offset}; the clip has {count} frames (0 to "
-            f"{count - 1}); check the coding or the range that was read"
-        )
+    _require_measurable(aligned, interval)
     begin(MEASURING)
     light = light_change(aligned)
-    seen = light.even(aligned) if light else aligned
-    meter = MotionMeter(seen, settings)
+    meter = MotionMeter(light.even(aligned) if light else aligned, settings)
     if interval is None:
-        trajectory, floor, sigma = meter.watch()
-        likely = likely_intervals(seen, trajectory, floor)
-        returning = returning_intervals(seen, trajectory, floor)
-        # The strongest of many windows is larger by chance than one given beforehand. Two searches,
-        # each of a part of the frames or regions, are no more chances than one of all.
-        windows = float(np.ptp(aligned.timestamps)) / WINDOW
-        readings = [
-            _read(meter, aligned, light, shown, sigma, _apart(shown, returning), windows, score)
-            for shown, score in likely
-        ]
-        # Frames with open eyes come first, as they show all regions.
-        reading = max(
-            readings, key=lambda reading: min(two_strongest(reading.tables[0].z), _SURE_Z)
-        )
+        reading, trajectory = _searched(meter, aligned, light)
     else:
-        shown = _visible_interval(interval, visible)
-        sigma = meter.sensor_noise(shown.apex - shown.onset)
-        if settings.curve and trajectory is None:
-            trajectory = track_regions(seen, shown.onset, meter.estimator)
-        reading = _read(meter, aligned, light, shown, sigma)
-    shown, tables, hidden = reading.interval, reading.tables, reading.hidden
+        reading, trajectory = _of_given(meter, aligned, light, interval, trajectory)
+    shown, tables = reading.interval, reading.tables
     # A given interval counts as found: the annotator saw an expression there. The tables use the
     # finer flow and the measured floors, so they can confirm a motion that the half-size search
     # scored too low.
@@ -169,20 +141,7 @@ def measure(
     if not found:
         tables = [replace(table, active=np.zeros_like(table.active)) for table in tables]
     returned = returned_share(*tables)
-    held = remarks.not_returned(returned, shown, aligned)
-    unseen = remarks.not_seen(tables[0], seen.frames[shown.apex], meter.masks, hidden)
-    still = not any(table.active.any() for table in tables)
-    # A given interval was not searched for.
-    slow = remarks.too_slow(aligned.timestamps) if still and interval is None else ""
-    told = [
-        *([slow or remarks.NO_MOTION] if still else []),
-        *remarks.on_frames(interval, shown, aligned),
-        *remarks.on_regions(unseen),
-        *on_pictures(aligned, shown),
-        *([] if slow else remarks.on_rate(aligned.timestamps)),
-        *remarks.on_clip(light, held, reading.others),
-        *aligned.remarks,
-    ]
+    curve, head_motion, head_shift = _over_time(aligned, trajectory, shown)
     return Measurement(
         aligned=aligned,
         interval=shown,
@@ -191,25 +150,35 @@ def measure(
         flow_offset=reading.phases.flows[1],
         table_apex=tables[0],
         table_offset=tables[1],
-        curve=motion_curve(trajectory, shown.onset)
-        if trajectory
-        else np.full(count, np.nan, np.float32),
-        head_motion=_span(trajectory.head[visible]) if trajectory else float("nan"),
+        curve=curve,
+        head_motion=head_motion,
         noise=reading.floors[0],
         noise_samples=reading.phases.samples,
-        sensor_noise=sigma,
-        remarks=tuple(told),
+        sensor_noise=reading.sigma,
+        remarks=_told(meter, aligned, light, interval, replace(reading, tables=tables), returned),
         others=reading.others,
-        head_shift=_span(trajectory.head[shown.onset : shown.offset + 1])
-        if trajectory
-        else float("nan"),
+        head_shift=head_shift,
         returned=returned,
         light=light.largest if light else 0.0,
-        evened=seen if light else None,
+        evened=meter.aligned if light else None,
         trajectory=trajectory,
         noise_fitted=reading.phases.fitted,
         given=interval is not None,
     )
+
+
+def _require_measurable(aligned: AlignedClip, interval: Interval | None) -> None:
+    count, visible = len(aligned.frames), int(np.count_nonzero(aligned.present))
+    if visible < 2:
+        raise UserError(
+            f"{visible} of {count} frames show a face; expected at least 2 to see motion; "
+            "use a longer clip in which the face is visible"
+        )
+    if interval is not None and interval.offset >= count:
+        raise UserError(
+            f"interval ends at frame {interval.offset}; the clip has {count} frames (0 to "
+            f"{count - 1}); check the coding or the range that was read"
+        )
 
 
 @dataclass(frozen=True)
@@ -217,10 +186,12 @@ class _Reading:
     """What was measured in one interval of a clip; as in ``Measurement``, but for the gate.
 
     Attributes:
+        sigma: Noise of a (time-averaged) frame, grey levels.
         score: How clearly the search saw it (``likely_intervals``); 0 for a given interval.
     """
 
     interval: Interval
+    sigma: float
     score: float
     others: tuple[Interval, ...]
     phases: Phases
@@ -255,7 +226,81 @@ def _read(
         region_table(flow, meter.masks, floor, placed)
         for flow, floor in zip(phases.flows, floors, strict=True)
     ]
-    return _Reading(interval, score, others, phases, floors, hidden, tables)
+    return _Reading(interval, sigma, score, others, phases, floors, hidden, tables)
+
+
+def _searched(
+    meter: MotionMeter, aligned: AlignedClip, light: LightChange | None
+) -> tuple[_Reading, Trajectory]:
+    """Find the strongest movement of a clip and measure it; also the motion over the clip."""
+    trajectory, floor, sigma = meter.watch()
+    likely = likely_intervals(meter.aligned, trajectory, floor)
+    returning = returning_intervals(meter.aligned, trajectory, floor)
+    # The strongest of many windows is larger by chance than one given beforehand. Two searches,
+    # each of a part of the frames or regions, are no more chances than one of all.
+    windows = float(np.ptp(aligned.timestamps)) / WINDOW
+    readings = [
+        _read(meter, aligned, light, shown, sigma, _apart(shown, returning), windows, score)
+        for shown, score in likely
+    ]
+    # Frames with open eyes come first, as they show all regions.
+    best = max(readings, key=lambda reading: min(two_strongest(reading.tables[0].z), _SURE_Z))
+    return best, trajectory
+
+
+def _of_given(
+    meter: MotionMeter,
+    aligned: AlignedClip,
+    light: LightChange | None,
+    interval: Interval,
+    trajectory: Trajectory | None,
+) -> tuple[_Reading, Trajectory | None]:
+    """Measure a given interval; also the motion over the clip, if it is known or asked for."""
+    shown = _visible_interval(interval, np.flatnonzero(aligned.present))
+    sigma = meter.sensor_noise(shown.apex - shown.onset)
+    if meter.settings.curve and trajectory is None:
+        trajectory = track_regions(meter.aligned, shown.onset, meter.estimator)
+    return _read(meter, aligned, light, shown, sigma), trajectory
+
+
+def _over_time(
+    aligned: AlignedClip, trajectory: Trajectory | None, shown: Interval
+) -> tuple[FloatArray, float, float]:
+    """Curve (T,), and how far the head goes over the clip and in the interval, px; NaN without."""
+    if trajectory is None:
+        return np.full(len(aligned.frames), np.nan, np.float32), float("nan"), float("nan")
+    return (
+        motion_curve(trajectory, shown.onset),
+        _span(trajectory.head[aligned.present]),
+        _span(trajectory.head[shown.onset : shown.offset + 1]),
+    )
+
+
+def _told(
+    meter: MotionMeter,
+    aligned: AlignedClip,
+    light: LightChange | None,
+    given: Interval | None,
+    reading: _Reading,
+    returned: float,
+) -> tuple[str, ...]:
+    """The remarks on a measurement; a reading that is not found has no active region."""
+    shown, tables = reading.interval, reading.tables
+    still = not any(table.active.any() for table in tables)
+    # A given interval was not searched for.
+    slow = remarks.too_slow(aligned.timestamps) if still and given is None else ""
+    apex = meter.aligned.frames[shown.apex]
+    unseen = remarks.not_seen(tables[0], apex, meter.masks, reading.hidden)
+    held = remarks.not_returned(returned, shown, aligned)
+    return (
+        *([slow or remarks.NO_MOTION] if still else []),
+        *remarks.on_frames(given, shown, aligned),
+        *remarks.on_regions(unseen),
+        *on_pictures(aligned, shown),
+        *([] if slow else remarks.on_rate(aligned.timestamps)),
+        *remarks.on_clip(light, held, reading.others),
+        *aligned.remarks,
+    )
 
 
 def watch_expressions(
