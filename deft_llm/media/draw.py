@@ -1,6 +1,6 @@
-"""Drawing on frames: flow as colour, arrows, landmarks, boxes. Every function returns a new image.
+"""Flow as colour.
 
-Images are uint8 RGB (H, W, 3); flow is (2, H, W) in pixels, u to the right and v down.
+Pictures are uint8 RGB (H, W, 3); flow is (2, H, W) in pixels, u to the right and v down.
 """
 
 from __future__ import annotations
@@ -10,27 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-
-# Okabe and Ito's colours, which people with colour blindness can also distinguish.
-SKY: Colour = (86, 180, 233)
-YELLOW: Colour = (240, 228, 66)
-VERMILION: Colour = (213, 94, 0)
-
-# iBUG order: first and last index of each line, and whether it is closed.
-_LINES = (
-    (0, 16, False),
-    (17, 21, False),
-    (22, 26, False),
-    (27, 30, False),
-    (31, 35, False),
-    (36, 41, True),
-    (42, 47, True),
-    (48, 59, True),
-    (60, 67, True),
-)
-# Sub-pixel drawing: OpenCV takes fixed-point coordinates with this many fractional bits.
-_SHIFT = 4
 
 
 def flow_colours(flow: NDArray[np.floating], scale: float | None = None) -> Image:
@@ -94,52 +73,3 @@ def middlebury_colours(flow: NDArray[np.floating], scale: float | None = None) -
     # 0.75 is how the reference code darkens what is beyond the scale.
     shown = np.where(radius[..., None] <= 1, 255 - inside * (255 - colour), 0.75 * colour)
     return shown.round().astype(np.uint8)
-
-
-def flow_overlay(
-    image: Image, flow: NDArray[np.floating], scale: float | None = None, opacity: float = 0.6
-) -> Image:
-    """`flow_colours` over the grey image; stronger motion is more opaque."""
-    colours = flow_colours(flow, scale).astype(np.float32)
-    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    weight = opacity * colours.max(axis=-1, keepdims=True) / 255
-    return (grey * (1 - weight) + colours * weight).round().astype(np.uint8)
-
-
-def arrows(
-    image: Image,
-    starts: NDArray[np.floating],
-    vectors: NDArray[np.floating],
-    magnify: float = 1.0,
-    colour: Colour = YELLOW,
-) -> Image:
-    """Arrows from `starts` (N, 2) along `vectors` (N, 2), in pixels, `magnify` times as long."""
-    picture = image.copy()
-    for start, end in zip(_fixed(starts), _fixed(starts + magnify * vectors), strict=True):
-        cv2.arrowedLine(picture, start, end, colour, 1, cv2.LINE_AA, _SHIFT, tipLength=0.3)
-    return picture
-
-
-def landmark_lines(image: Image, landmarks: NDArray[np.floating], colour: Colour = SKY) -> Image:
-    """The 68 landmarks as lines along jaw, brows, nose, eyes and mouth."""
-    picture = image.copy()
-    for first, last, closed in _LINES:
-        line = np.array(_fixed(landmarks[first : last + 1]), np.int32)
-        cv2.polylines(picture, [line], closed, colour, 1, cv2.LINE_AA, _SHIFT)
-    return picture
-
-
-def boxes(
-    image: Image, rectangles: NDArray[np.floating], colour: Colour = VERMILION, width: int = 2
-) -> Image:
-    """Rectangles (N, 4) as x, y, w, h in pixels."""
-    picture = image.copy()
-    for x, y, w, h in np.atleast_2d(rectangles):
-        low, high = _fixed(np.array([[x, y], [x + w, y + h]]))
-        cv2.rectangle(picture, low, high, colour, width, cv2.LINE_AA, _SHIFT)
-    return picture
-
-
-def _fixed(points: NDArray[np.floating]) -> list[tuple[int, int]]:
-    """Points as OpenCV's fixed-point integers."""
-    return [(int(x), int(y)) for x, y in np.round(points * 2**_SHIFT)]

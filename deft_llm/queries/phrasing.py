@@ -13,10 +13,6 @@ from deft_llm.queries.query import GROUPS, Query, grouped
 _SINGLE = {"brow": "eyebrow", "lip": "half of the lips", "nostril wing": "nostril"}
 _STARTS = {"onset": "start", "apex": "peak", "offset": "end"}
 _WAY = {"left": "to the left", "right": "to the right"}
-_AS = {
-    **{"happiness": "happy", "sadness": "sad", "anger": "angry", "fear": "afraid"},
-    **{"disgust": "disgusted", "surprise": "surprised", "contempt": "contemptuous"},
-}
 
 
 def place(query: Query) -> str:

@@ -1,6 +1,6 @@
 """One pass: its layers against separate passes, a z-buffer of the mesh, and known geometry."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import islice
 from typing import cast
 
@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deft_llm import facs
-from deft_llm.motion.regions import region_masks
 from deft_llm.simulator.flow.pairs import camera_matrix, draw_pair
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.render import splat
 from deft_llm.simulator.render.camera import View
-from deft_llm.simulator.render.layers import NO_REGION, gaussian_regions, occluded, region_map
+from deft_llm.simulator.render.occlusion import occluded
 from deft_llm.simulator.scene.scene import Scene
 
 SIZE = (256, 256)
@@ -98,23 +96,6 @@ def test_any_number_of_threads_draws_the_same_bits(scenes: list[Scene]) -> None:
         assert np.array_equal(getattr(one, field.name), getattr(three, field.name)), field.name
 
 
-def test_the_region_map_shows_the_regions_where_the_landmarks_put_them(
-    scenes: list[Scene],
-) -> None:
-    # The camera sees the face from the front but for a few degrees.
-    scene = scenes[0]
-    shown = region_map(_raster(scene).surface, gaussian_regions(scene.mesh, scene.gaussians))
-    landmarks = scene.view.project(scene.posed(0, 0)[scene.mesh.landmarks])
-    masks = region_masks(landmarks, SIZE)
-    assert shown.dtype == np.int8 and shown.min() == NO_REGION
-    for index, name in enumerate(facs.REGIONS):
-        y, x = np.nonzero(shown == index)
-        assert len(y) > 20, name
-        assert masks[index, y, x].mean() > 0.65, name
-    outside = masks.max(axis=0) == 0
-    assert (shown[outside] == NO_REGION).mean() > 0.98
-
-
 def test_the_camera_matrix_projects_like_the_scene(scenes: list[Scene]) -> None:
     scene = scenes[0]
     for frame in (0, 1):
@@ -168,12 +149,3 @@ def test_a_still_face_hides_nothing(scenes: list[Scene]) -> None:
     assert not occluded(nothing, nothing, mask, mask).any()
     away = nothing + np.float32(300)
     assert np.array_equal(occluded(away, -away, mask, mask), mask), "it left the frame"
-
-
-def test_gaussians_that_face_away_lie_in_no_region(scenes: list[Scene]) -> None:
-    scene = scenes[0]
-    turned = replace(scene.mesh, vertices=scene.mesh.vertices * np.array([-1, 1, -1], np.float32))
-    regions = gaussian_regions(scene.mesh, scene.gaussians)
-    assert set(range(len(facs.REGIONS))) <= set(regions.tolist())
-    behind = gaussian_regions(turned, scene.gaussians)
-    assert (behind[regions != NO_REGION] == NO_REGION).all()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deft_llm.simulator.head import Head, load_head
 from deft_llm.simulator.render import splat
 from deft_llm.simulator.render.camera import View
-from deft_llm.simulator.render.layers import occluded
+from deft_llm.simulator.render.occlusion import occluded
 from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
 from deft_llm.simulator.scene.performance import Blink, Curve, draw_gaze
 from deft_llm.simulator.scene.scene import CANONICAL_INTEROCULAR, Scene

@@ -1,1 +1,1 @@
-"""From triangles and Gaussians to pixels: camera, splatting, layers."""
+"""From triangles and Gaussians to pixels: camera, splatting, occlusion."""

@@ -60,7 +60,6 @@ from deft_llm.simulator.scene.statistics import Combinations, coding_statistics,
 
 DATASET = "simulated"
 FRAME_SIZE = 288
-PEAK_PX = PROFILES["benchmark"].peak_px  # log-uniform, pixels of the canonical face
 NEUTRAL_SHARE = 0.1
 BLINK_SHARE = 0.4
 GAZE_SHARE = 0.4

@@ -19,7 +19,8 @@ from deft_llm.evaluation.explanation.scores import (
     scored_aus,
 )
 from deft_llm.metrics.faithfulness import ClaimCounts
-from deft_llm.simulator.scene.clip_spec import PEAK_PX, ClipSpec, draw_spec
+from deft_llm.simulator.scene.clip_spec import ClipSpec, draw_spec
+from deft_llm.simulator.scene.distractors import PROFILES
 from deft_llm.simulator.scene.life import KINDS
 
 
@@ -70,7 +71,8 @@ def test_au_matrix_leaves_sides_aside() -> None:
 def test_every_peak_falls_in_one_row() -> None:
     edges = AMPLITUDES
     assert list(edges) == sorted(edges)
-    assert edges[0] <= PEAK_PX[0] and PEAK_PX[1] < edges[-1]
+    lowest, highest = PROFILES["benchmark"].peak_px
+    assert edges[0] <= lowest and highest < edges[-1]
     clips = [
         MeasuredClip.simulated(spec, np.zeros((20, 2), np.float32), None)
         for spec in specs(SimulatedData(clips=200, identities=10))

@@ -1,7 +1,4 @@
-"""Further layers of a rendered pair: face regions and occlusion.
-
-Letters: N Gaussians, H x W pixels.
-"""
+"""What of a rendered frame the next one hides."""
 
 from __future__ import annotations
 
@@ -9,51 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.motion.regions import region_radius
-from deft_llm.simulator.head import HeadMesh
-from deft_llm.simulator.render.splat import Gaussians, vertex_normals
-
 Floats = NDArray[np.float32]
-NO_REGION = -1
-_CANONICAL_INTEROCULAR = 80.0  # px
 _RETURN_PX = 0.1  # a pixel that returns this near to its start is visible in both frames,
 _RETURN_SHARE = 0.05  # plus this share of its motion,
 _LEAST_COVER = 0.25  # if the head covers at least this share of the target
-
-
-def gaussian_regions(mesh: HeadMesh, gaussians: Gaussians) -> NDArray[np.int8]:
-    """The face region of every Gaussian, by its frontal position on the neutral face.
-
-    Args:
-        mesh: The identity at rest.
-        gaussians: Bound to it.
-
-    Returns:
-        (N,) index in ``facs.REGIONS``: the region whose centre is nearest in units of the
-        region's size; ``NO_REGION`` outside all regions and on surfaces that face away.
-    """
-    points = mesh.vertices[mesh.landmarks]
-    eyes = points[42:48].mean(axis=0) - points[36:42].mean(axis=0)
-    scale = _CANONICAL_INTEROCULAR / float(np.linalg.norm(eyes))
-    # The regions are defined in image pixels: y points down.
-    flat = mesh.vertices[:, :2] * np.array([scale, -scale], np.float32)
-    radius = region_radius(flat[mesh.landmarks], gaussians.interpolate(flat))
-    region = np.where(radius.min(axis=0) <= 1, radius.argmin(axis=0), NO_REGION)
-    toward = gaussians.interpolate(vertex_normals(mesh.vertices, mesh.triangles))[:, 2] > 0
-    return np.where(toward, region, NO_REGION).astype(np.int8)
-
-
-def region_map(surface: NDArray[np.int32], regions: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The region that each pixel shows.
-
-    Args:
-        surface: (H, W) index of the visible Gaussian, -1 for none (``splat.Raster.surface``).
-        regions: (N,) from :func:`gaussian_regions`.
-
-    Returns:
-        (H, W) index in ``facs.REGIONS`` or ``NO_REGION``.
-    """
-    return np.where(surface >= 0, regions[surface], np.int8(NO_REGION))
 
 
 def occluded(
