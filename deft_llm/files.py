@@ -19,6 +19,11 @@ from deft_llm.errors import UserError
 _PARTIAL = ".partial"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _PARTS, _PART = 64, 2**20  # of a large file: how many parts sampled_digest reads, bytes of each
+# The mask can be read only by setting it. Once, and to what keeps others out: for that moment it
+# holds for the files of all threads.
+_MASK = os.umask(0o077)
+os.umask(_MASK)
+_USUAL_MODE = 0o666 & ~_MASK  # of a file that a program makes
 # Errors that are the disk's, not the program's.
 _DISK = frozenset(
     {
@@ -52,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         # safetensors makes its files private; give them the usual permissions.
-        partial.chmod(0o666 & ~_umask())
+        partial.chmod(_USUAL_MODE)
         # Atomic, because both are in one folder and so on one file system.
         os.replace(partial, path)
     finally:
@@ -77,7 +82,7 @@ def replacing_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     yield partial  # kept after an error, for inspection; the next attempt deletes it
     for path in partial.rglob("*"):
         if path.is_file():  # as in `replacing`
-            path.chmod(0o666 & ~_umask())
+            path.chmod(_USUAL_MODE)
     if overwrite and folder.exists():
         # A folder cannot be replaced in one go: the old one is moved away first.
         old = folder.with_name(folder.name + ".old")
@@ -87,13 +92,6 @@ def replacing_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(old)
     else:
         os.replace(partial, folder)
-
-
-def _umask() -> int:
-    """The file mode mask of the process, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def text_of(name: str | Path) -> str:

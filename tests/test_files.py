@@ -69,6 +69,16 @@ def test_a_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
     assert len(modes) == 1
 
 
+def test_no_file_is_open_to_all_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mask of the process is that of all its threads: it is not touched while they write."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the mask was set"))
+    write_text(tmp_path / "a", "a")
+    with replacing_folder(tmp_path / "folder") as partial:
+        (partial / "b").touch()
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no.a\.bin: cannot be written"):
         write_bytes(tmp_path / "no" / "a.bin", b"")
