@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,10 @@ def test_a_run_of_its_own_does_not_watch_its_parent(monkeypatch: pytest.MonkeyPa
     """Started by nohup, it outlives its shell."""
     for name in machine._LAUNCHED:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(stopping, "_follow_launcher", lambda parent: os.abort())
+    watched = threading.Event()
+    monkeypatch.setattr(stopping, "_follow_launcher", lambda parent: watched.set())
     with stopping_by_signals():
-        time.sleep(0.05)
+        assert not watched.wait(0.05)
+    monkeypatch.setenv(machine._LAUNCHED[0], "no")
+    with stopping_by_signals():
+        assert watched.wait(30), "one that was launched does"
