@@ -6,21 +6,20 @@ anew in every fold. What it saves is a plain ``mpfnet``.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from deft_llm.config import validate_settings
 from deft_llm.data.inputs import magnified_volume
-from deft_llm.files import digest, write_text
+from deft_llm.files import digest
 from deft_llm.motion.flow_diff import LENGTH, Reference
 from deft_llm.recognizers.mpfnet import MPFNet, Variant
 from deft_llm.recognizers.mpfnet_stages import Stages, train_stages
+from deft_llm.recognizers.saved import save_recognizer
 
 Floats = NDArray[np.float32]
 _KEPT = 2 * 2**30  # bytes of volumes; one has 0.4 MB at 64 px
@@ -130,8 +129,6 @@ class MPFNetStaged:
 
     def save(self, folder: Path, classes: tuple[str, ...]) -> None:
         """Write weights and configuration of the network, to be opened as ``mpfnet``."""
-        state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
         named = [classes[i] for i in self.present]
-        text = {"classes": named, "recognizer": "mpfnet", "options": self.options}
-        write_text(folder / "config.json", json.dumps(text, indent=1) + "\n")
+        description = {"recognizer": "mpfnet", "options": self.options}
+        save_recognizer(self.network, folder, named, description)

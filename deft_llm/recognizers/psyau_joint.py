@@ -6,7 +6,6 @@ begins at 1 in every fold. Common trainers of folds know no AUs.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import save_file
 
 from deft_llm.config import validate_settings
 from deft_llm.data.inputs import mirror_inputs
-from deft_llm.files import write_text
 from deft_llm.recognizers.psyau import SIDE, PsyAU
 from deft_llm.recognizers.psyau_task import AUS, AuLoss, joint_losses
+from deft_llm.recognizers.saved import save_recognizer
 from deft_llm.training.schedule import LearningRate, Shape
 
 Floats = NDArray[np.float32]
@@ -121,7 +119,5 @@ class PsyAUJoint:
 
     def save(self, folder: Path, classes: tuple[str, ...]) -> None:
         """Write weights and configuration of the network, to be opened as ``psyau``."""
-        state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        text = {"classes": list(classes), "recognizer": "psyau", "options": self.options}
-        write_text(folder / "config.json", json.dumps(text, indent=1) + "\n")
+        description = {"recognizer": "psyau", "options": self.options}
+        save_recognizer(self.network, folder, classes, description)

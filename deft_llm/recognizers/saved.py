@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
+from safetensors.torch import save_file
+from torch import nn
 
 from deft_llm.config import Settings
 from deft_llm.errors import UserError, did_you_mean
+from deft_llm.files import write_text
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 from deft_llm.recognizers.layers import grouped_norms
 from deft_llm.training.run_folder import FINAL
@@ -50,6 +55,24 @@ class SavedRecognizer:
 
     network: Recognizer
     config: SavedConfig
+
+
+def save_recognizer(
+    network: nn.Module, folder: Path, classes: Sequence[str], description: Mapping[str, Any]
+) -> None:
+    """Write a network into an existing folder, to be opened by :func:`open_saved`.
+
+    Args:
+        network: The network.
+        folder: The folder.
+        classes: Names of the classes.
+        description: The other fields of :class:`SavedConfig`.
+    """
+    # safetensors rejects tensors that are not contiguous.
+    state = {name: x.contiguous() for name, x in network.state_dict().items()}
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    text = json.dumps({"classes": list(classes), **description}, indent=1)
+    write_text(folder / "config.json", text + "\n")
 
 
 def open_saved(run: Path) -> SavedRecognizer:

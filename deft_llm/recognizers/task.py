@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.torch import load_model, save_file
+from safetensors.torch import load_model
 from torch import Tensor
 
 from deft_llm import facs
@@ -42,6 +42,7 @@ from deft_llm.recognizers.base import (
     load_recognizer,
     side_of,
 )
+from deft_llm.recognizers.saved import save_recognizer
 from deft_llm.simulator.scene.sets import shared_numbers
 from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.run_folder import claimed_folder
@@ -139,11 +140,7 @@ class RecognizerTask:
 
     def save(self, folder: Path) -> None:
         """Write the weights, and a configuration that describes them."""
-        # safetensors rejects tensors that are not contiguous.
-        state = {name: x.contiguous() for name, x in self.network.state_dict().items()}
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        text = json.dumps({"classes": self.train.classes, **self.description}, indent=1)
-        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+        save_recognizer(self.network, folder, self.train.classes, self.description)
 
 
 MakeTask = Callable[..., RecognizerTask]
