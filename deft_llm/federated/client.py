@@ -187,8 +187,7 @@ class Client:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(1 << 40)))
             for step in range(first, first + self.batches):
-                for group in optimizer.param_groups:
-                    group["lr"] = local.rate(step, whole)
+                local.set_rate(optimizer, step, whole)
                 optimizer.zero_grad()
                 if self.private:
                     total += self.private.gradients(self.learner, trained, optimizer, step, rng)

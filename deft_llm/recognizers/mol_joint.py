@@ -99,8 +99,7 @@ class MolJoint:
         self.network.train()
         with trange(self.training.steps, desc="MOL", unit="step") as bar:
             for step in bar:
-                for group in optimizer.param_groups:
-                    group["lr"] = self.training.rate(step, self.training.steps)
+                self.training.set_rate(optimizer, step, self.training.steps)
                 loss = self._loss(clips, shown, targets, rng)
                 optimizer.zero_grad()
                 loss.backward()

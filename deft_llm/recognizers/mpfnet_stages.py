@@ -210,8 +210,7 @@ def _descend(
     )
     with trange(steps, desc=name, unit="step") as bar:
         for step in bar:
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate(step, steps)
+            schedule.set_rate(optimizer, step, steps)
             value = loss()
             optimizer.zero_grad()
             value.backward()

@@ -79,8 +79,7 @@ class PsyAUJoint:
         )
         order = np.empty(0, np.int64)
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = self.training.rate(step, steps)
+            self.training.set_rate(optimizer, step, steps)
             # Full batches: what is left of a permutation is not used.
             if len(order) < size:
                 order = rng.permutation(len(given))

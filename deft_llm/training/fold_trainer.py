@@ -163,8 +163,7 @@ class FoldTrainer:
 
     def step(self) -> Tensor:
         """Take one optimizer step for every network; returns their losses (J,)."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.done, self.steps)
+        self.schedule.set_rate(self.optimizer, self.done, self.steps)
         rows = torch.from_numpy(np.stack([order() for order in self.orders])).to(self.labels.device)
         # Only the mode and the structure of this module are used; weights are passed to each call.
         self.network.train()

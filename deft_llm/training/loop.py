@@ -140,8 +140,7 @@ def _loop(
     )
     pace = Pace("training", steps)
     for step in shown:
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(step, steps)
+        schedule.set_rate(optimizer, step, steps)
         losses = _step(accelerator, task, optimizer, drawn, schedule)
         done = step + 1
         if not shown.disable:

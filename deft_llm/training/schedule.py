@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from deft_llm.config import Settings
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 Shape = Literal["constant", "onecycle", "cosine", "whole_cosine"]
 
@@ -44,6 +47,11 @@ class LearningRate(Settings):
             # Reaches 0 one step after the last, so that the last one still learns.
             return peak * (1 - (step - begun) / (steps - begun))
         return peak * 0.5 * (1 + math.cos(math.pi * (step - begun) / (steps - begun)))
+
+    def set_rate(self, optimizer: Optimizer, step: int, steps: int) -> None:
+        """Give all groups of an optimizer the :meth:`rate` of a step."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate(step, steps)
 
 
 class Schedule(LearningRate):
