@@ -351,30 +351,27 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ValueError: If the numbers of placeholders and expert tokens differ, some clip inputs
                 are missing, or an expert is unknown.
         """
-        emotion_logits = au_logits = region_logits = None
-        terms: list[Tensor] = []
         given = (structure, texture, flow, flow_scale, regions, scan)
         clip = {n: t for n, t in zip((*CLIP_INPUTS, SCAN), given, strict=True) if t is not None}
-        expert_tokens = self._encoded(clip, expert_tokens, ablate)
-        if expert_tokens is not None:
-            emotion_logits, au_logits = self.heads(expert_tokens)
-            region_logits = self.heads.regions(expert_tokens)
-            terms += self._head_losses(emotion_logits, au_logits, emotion_labels, au_labels)
-            if region_labels is not None:
-                terms.append(self._region_loss(region_logits, region_labels))
+        tokens = self._encoded(clip, expert_tokens, ablate)
+        logits: dict[str, Tensor] = {}
+        terms: list[Tensor] = []
+        if tokens is not None:
+            logits = self._head_logits(tokens)
+            terms = self._head_losses(logits, emotion_labels, au_labels, region_labels)
             if terms and self.config.orthogonality_weight:
-                terms.append(self.config.orthogonality_weight * orthogonality(expert_tokens))
+                terms.append(self.config.orthogonality_weight * orthogonality(tokens))
             if num_items_in_batch is not None and labels is not None:
                 # Given num_items_in_batch, Trainer does not divide the loss by the accumulation
                 # steps; weight the head losses by this micro-batch's share of answer tokens.
                 share = (labels != IGNORE_INDEX).sum() / num_items_in_batch
                 terms = [term * share for term in terms]
+        if inputs_embeds is None and input_ids is not None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+            if tokens is not None:
+                inputs_embeds = self._merge(input_ids, inputs_embeds, tokens)
         text: Any = {}
-        if input_ids is not None or inputs_embeds is not None:
-            if inputs_embeds is None:
-                inputs_embeds = self.get_input_embeddings()(input_ids)
-                if expert_tokens is not None and input_ids is not None:
-                    inputs_embeds = self._merge(input_ids, inputs_embeds, expert_tokens)
+        if inputs_embeds is not None:
             text = self.language_model(
                 inputs_embeds=inputs_embeds,
                 attention_mask=attention_mask,
@@ -399,33 +396,43 @@ class DeftForConditionalGeneration(PreTrainedModel, GenerationMixin):
             past_key_values=text.get("past_key_values"),
             hidden_states=text.get("hidden_states"),
             attentions=text.get("attentions"),
-            emotion_logits=emotion_logits,
-            au_logits=au_logits,
-            region_logits=region_logits,
+            **logits,
         )
+
+    def _head_logits(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs of the heads by their names in ``DeftOutput``."""
+        emotion, aus = self.heads(tokens)
+        return {
+            "emotion_logits": emotion,
+            "au_logits": aus,
+            "region_logits": self.heads.regions(tokens),
+        }
 
     def _head_losses(
         self,
-        emotion_logits: Tensor,
-        au_logits: Tensor,
+        logits: dict[str, Tensor],
         emotion_labels: Tensor | None,
         au_labels: Tensor | None,
+        region_labels: Tensor | None,
     ) -> list[Tensor]:
+        """Weighted losses of the heads that have labels."""
         terms = []
         # cross_entropy gives NaN if every label is ignored.
         if emotion_labels is not None and bool((emotion_labels >= 0).any()):
-            cross_entropy = F.cross_entropy(emotion_logits.float(), emotion_labels)
+            cross_entropy = F.cross_entropy(logits["emotion_logits"].float(), emotion_labels)
             terms.append(self.config.emotion_weight * cross_entropy)
         if au_labels is not None:
             # The clamp below only makes -1 a valid target; the mask removes those entries from the
             # loss.
             known = au_labels >= 0
             bce = F.binary_cross_entropy_with_logits(
-                au_logits.float(), au_labels.clamp(min=0).float(), reduction="none"
+                logits["au_logits"].float(), au_labels.clamp(min=0).float(), reduction="none"
             )
             # Sum over AUs: a clip shows one or two of them, and a mean would dilute their loss.
             per_clip = (bce * known).sum((1, 2))
             terms.append(self.config.au_weight * per_clip.mean())
+        if region_labels is not None:
+            terms.append(self._region_loss(logits["region_logits"], region_labels))
         return terms
 
     def _region_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
