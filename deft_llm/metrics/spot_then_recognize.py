@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from deft_llm import facs
 from deft_llm.metrics import classification
 from deft_llm.metrics.spotting import (
+    MATCH,
     SpottedVideo,
     SpottingCounts,
     border_errors,
@@ -165,7 +166,7 @@ def score_videos(
         **{"precision": counts.precision, "recall": counts.recall, "f1": counts.f1},
         "false_alarms_a_minute": false_alarms_a_minute(table),
         "mean_iou": mean_iou(videos),
-        "mean_iou_of_hits": mean_iou(videos, np.nextafter(0.5, 0)),  # just below: 0.5 is a hit
+        "mean_iou_of_hits": mean_iou(videos, np.nextafter(MATCH, 0)),  # just below: MATCH is a hit
         **dict(zip(("onset_error", "apex_error", "offset_error"), medians.tolist(), strict=True)),
         **scores,
     }
