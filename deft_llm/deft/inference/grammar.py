@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -116,42 +116,78 @@ def _emotions(label: str) -> tuple[str, ...]:
 @lru_cache(maxsize=_STATES)
 def options(stage: GrammarState) -> dict[bytes, GrammarState]:
     """The pieces allowed next, with the stage after each; none is a prefix of another."""
-    return {text.encode(): after for text, after in _options(stage)}
+    return {text.encode(): after for text, after in _PIECES[stage.name](stage)}
 
 
-def _options(stage: GrammarState) -> Iterator[tuple[str, GrammarState]]:
-    comma = "" if stage.first else ", "
-    if stage.name == "class":
-        for label in (stage.value,) if stage.value else COARSE_LABELS:
-            # Sentencepiece tokenizers may start an answer with a space.
-            after = GrammarState("emotion", label, aus=stage.aus)
-            yield f'{{"class": "{label}", "emotion": "', after
-            yield f' {{"class": "{label}", "emotion": "', after
-    elif stage.name == "emotion":
-        for emotion in _emotions(stage.value):
-            yield f'{emotion}", "aus": [', GrammarState("aus", first=True, aus=stage.aus)
-    elif stage.name == "aus":
-        for number in map(str, facs.ACTION_UNITS):
-            after = GrammarState("aus", used=stage.used | {number}, aus=stage.aus)
-            # By number, not code: an AU may appear once, as bilateral, left or right.
-            for side in ("", "L", "R") if number not in stage.used else ():
-                if stage.aus.allowed is None or f"{side}{number}" in stage.aus.allowed:
-                    yield f'{comma}"{side}{number}"', after
-        if stage.aus.due <= stage.used:
-            yield '], "evidence": [', GrammarState("rows", first=True)
-    elif stage.name == "rows":
-        for region in facs.REGIONS.keys() - stage.used:
-            after = GrammarState("direction", region, stage.used | {region})
-            yield f'{comma}{{"region": "{region}", "direction": "', after
-        yield '], "rationale": "', TEXT
-    elif stage.name == "direction":
-        for way in facs.directions(facs.REGIONS[stage.value].side):
-            yield f'{way}", "strength": "', GrammarState("strength", used=stage.used)
-    elif stage.name == "strength":
-        for word in (*(word for _, word in STRENGTHS), STRONGEST):
-            yield f'{word}"}}', GrammarState("rows", used=stage.used)
-    elif stage.name == "close":
-        yield "}", END
+_Options = Iterator[tuple[str, GrammarState]]
+
+
+def _class(stage: GrammarState) -> _Options:
+    for label in (stage.value,) if stage.value else COARSE_LABELS:
+        after = GrammarState("emotion", label, aus=stage.aus)
+        # Sentencepiece tokenizers may start an answer with a space.
+        for blank in ("", " "):
+            yield f'{blank}{{"class": "{label}", "emotion": "', after
+
+
+def _emotion(stage: GrammarState) -> _Options:
+    for emotion in _emotions(stage.value):
+        yield f'{emotion}", "aus": [', GrammarState("aus", first=True, aus=stage.aus)
+
+
+def _aus(stage: GrammarState) -> _Options:
+    comma, allowed = _comma(stage), stage.aus.allowed
+    # By number, not code: an AU may appear once, as bilateral, left or right.
+    for number in (n for n in map(str, facs.ACTION_UNITS) if n not in stage.used):
+        after = GrammarState("aus", used=stage.used | {number}, aus=stage.aus)
+        for code in (f"{side}{number}" for side in ("", "L", "R")):
+            if allowed is None or code in allowed:
+                yield f'{comma}"{code}"', after
+    if stage.aus.due <= stage.used:
+        yield '], "evidence": [', GrammarState("rows", first=True)
+
+
+def _rows(stage: GrammarState) -> _Options:
+    for region in facs.REGIONS.keys() - stage.used:
+        after = GrammarState("direction", region, stage.used | {region})
+        yield f'{_comma(stage)}{{"region": "{region}", "direction": "', after
+    yield '], "rationale": "', TEXT
+
+
+def _direction(stage: GrammarState) -> _Options:
+    for way in facs.directions(facs.REGIONS[stage.value].side):
+        yield f'{way}", "strength": "', GrammarState("strength", used=stage.used)
+
+
+def _strength(stage: GrammarState) -> _Options:
+    for word in (*(word for _, word in STRENGTHS), STRONGEST):
+        yield f'{word}"}}', GrammarState("rows", used=stage.used)
+
+
+def _close(stage: GrammarState) -> _Options:
+    yield "}", END
+
+
+def _nothing(stage: GrammarState) -> _Options:
+    """The rationale has no pieces (``advance`` reads it as text), nor has the end."""
+    return iter(())
+
+
+def _comma(stage: GrammarState) -> str:
+    return "" if stage.first else ", "
+
+
+_PIECES: dict[str, Callable[[GrammarState], _Options]] = {
+    "class": _class,
+    "emotion": _emotion,
+    "aus": _aus,
+    "rows": _rows,
+    "direction": _direction,
+    "strength": _strength,
+    "text": _nothing,
+    "close": _close,
+    "end": _nothing,
+}
 
 
 def advance(state: State, data: bytes) -> State | None:
