@@ -145,7 +145,7 @@ def _samples(key: bytes | None, height: int, width: int) -> tuple[NDArray[Any], 
         centre = landmarks[27, :2].astype(np.float64)
         depth = head_depth(landmarks, height, width)[ys, xs].astype(np.float64)
     keep = weight > 0
-    if keep.sum() < 12:  # landmarks far outside the image: fit on the whole image instead
+    if key is not None and keep.sum() < 12:  # landmarks far outside: fit on the whole image
         return _samples(None, height, width)
     return ys[keep], xs[keep], weight[keep].astype(np.float64), centre, depth[keep]
 

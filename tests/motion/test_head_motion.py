@@ -53,3 +53,8 @@ def test_translation_of_the_head_changes_nothing(landmarks: np.ndarray) -> None:
 def test_without_landmarks_the_whole_image_votes() -> None:
     flow = similarity(1, 2, 0.01, -0.01)
     np.testing.assert_allclose(fit_rigid(flow).field(224, 224), flow, atol=1e-3)
+
+
+def test_an_image_of_a_few_pixels_has_a_motion_too() -> None:
+    motion = fit_rigid(np.stack([np.full((3, 3), 0.5), np.zeros((3, 3))]).astype(np.float32))
+    np.testing.assert_allclose(motion.translation, (0.5, 0.0), atol=1e-6)
