@@ -83,60 +83,68 @@ def track_regions(
     Returns:
         The trajectory; zero at the reference.
     """
-    estimator = estimator or flow_estimator()
     count = len(aligned.frames)
-    scale = aligned.frames.shape[1] / _SIZE
-    landmarks = smaller(head_points(aligned), scale)
     masks = visible_masks(aligned, _SIZE, masks_of)
     regions = np.full((count, len(masks), 2), np.nan, np.float32)
     head = np.full((count, 2), np.nan, np.float32)
     visible = np.flatnonzero(aligned.present)
     if visible.size == 0:
         return Trajectory(regions, head)
-    images = {int(t): _small_grey(aligned.frames[t]) for t in visible}
-    aligners: dict[int, HeadAligner] = {}
-
-    def step(i: int, j: int) -> tuple[FloatArray, FloatArray]:
-        if i == j:
-            return np.zeros(regions.shape[1:], np.float32), np.zeros(2, np.float32)
-        if i not in aligners:
-            aligners[i] = HeadAligner(images[i], landmarks)
-        aligner = aligners[i]
-        motion = aligner.fit(images[j], steps=_HEAD_STEPS)
-        # The head is removed before flow, which would follow it by a part only on smooth skin.
-        x, y = grid(_SIZE, _SIZE)
-        u, v = aligner.field(motion)
-        still = cv2.remap(images[j], x + u, y + v, cv2.INTER_CUBIC)
-        flow, _ = remove_head_motion(estimator(images[i], still), landmarks)
-        # Back to canonical pixels: flow was measured on the smaller image.
-        return region_motion(flow, masks) * scale, motion[SHIFT].astype(np.float32) * scale
-
-    keys = _key_frames(aligned.timestamps, visible, reference)
+    pairs = _Pairs(aligned, masks, estimator or flow_estimator())
+    times = aligned.timestamps
+    keys = _key_frames(times, visible, reference)
     # Key frames are chained outwards from the reference, so errors add up once a second, not once a
     # frame.
     start = int(np.argmin(np.abs(keys - reference)))
     regions[keys[start]], head[keys[start]] = 0.0, 0.0
-    for order in (range(start, len(keys) - 1), range(start, 0, -1)):
-        for k in order:
-            i, j = keys[k], keys[k + 1 if order.step > 0 else k - 1]
-            moved, shifted = step(int(i), int(j))
+    for chain in (keys[start:], keys[start::-1]):
+        for i, j in pairwise(chain.tolist()):
+            moved, shifted = pairs(i, j)
             regions[j], head[j] = regions[i] + moved, head[i] + shifted
-    times = aligned.timestamps
-    for t in visible:
+    for t in visible.tolist():
         # Other frames are measured against the nearest key: at most about half a second of flow
         # each.
         key = int(keys[np.argmin(np.abs(times[keys] - times[t]))])
         if key != t:
-            moved, shifted = step(key, int(t))
+            moved, shifted = pairs(key, t)
             regions[t], head[t] = regions[key] + moved, head[key] + shifted
-    for i, j in pairwise(keys) if even else ():
+    for i, j in pairwise(keys.tolist()) if even else ():
         between = visible[(visible > i) & (visible < j)]
         nearer = between[times[between] - times[i] <= times[j] - times[between]]
         if nearer.size:
             middle = int(nearer[-1])
-            apart = regions[j] + step(int(j), middle)[0] - regions[middle]
-            _spread(regions, times, apart, between, (int(i), middle, int(j)))
+            apart = regions[j] + pairs(j, middle)[0] - regions[middle]
+            _spread(regions, times, apart, between, (i, middle, j))
     return Trajectory(regions, head)
+
+
+class _Pairs:
+    """Motion of regions and head between any two frames with a face, at ``_SIZE``."""
+
+    def __init__(self, aligned: AlignedClip, masks: FloatArray, estimator: FlowEstimator) -> None:
+        self.masks, self.estimator = masks, estimator
+        self.scale = aligned.frames.shape[1] / _SIZE
+        self.landmarks = smaller(head_points(aligned), self.scale)
+        visible = np.flatnonzero(aligned.present).tolist()
+        self.images = {t: _small_grey(aligned.frames[t]) for t in visible}
+        self.aligners: dict[int, HeadAligner] = {}
+
+    def __call__(self, i: int, j: int) -> tuple[FloatArray, FloatArray]:
+        """Region motion (R, 2) and head motion (2,) from frame i to j, canonical px."""
+        if i == j:
+            return np.zeros((len(self.masks), 2), np.float32), np.zeros(2, np.float32)
+        if i not in self.aligners:
+            self.aligners[i] = HeadAligner(self.images[i], self.landmarks)
+        aligner = self.aligners[i]
+        motion = aligner.fit(self.images[j], steps=_HEAD_STEPS)
+        # The head is removed before flow, which would follow it by a part only on smooth skin.
+        x, y = grid(_SIZE, _SIZE)
+        u, v = aligner.field(motion)
+        still = cv2.remap(self.images[j], x + u, y + v, cv2.INTER_CUBIC)
+        flow, _ = remove_head_motion(self.estimator(self.images[i], still), self.landmarks)
+        # Back to canonical pixels: flow was measured on the smaller image.
+        moved = region_motion(flow, self.masks) * self.scale
+        return moved, motion[SHIFT].astype(np.float32) * self.scale
 
 
 def _spread(
