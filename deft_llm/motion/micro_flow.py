@@ -19,6 +19,7 @@ Our own method. N frames are used, H = W = 224 pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -93,11 +94,7 @@ def fit_movement(
         The movement.
     """
     used = frames_to_fit(aligned, interval, others)
-    pyramid = [
-        np.stack([cv2.GaussianBlur(to_grey(aligned.frames[t]), (0, 0), _BLUR) for t in used])
-    ]
-    while len(pyramid) < _LEVELS:
-        pyramid.append(np.stack([cv2.pyrDown(image) for image in pyramid[-1]]))
+    pyramid = _pyramid([aligned.frames[t] for t in used])
     start = used.index(interval.onset)
     # At half size: a head moves as a whole, and six numbers need no finer pixels.
     aligner = HeadAligner(pyramid[1][start], smaller(head_points(aligned), 2))
@@ -109,33 +106,14 @@ def fit_movement(
     down = _lids_down(path, aligned.landmarks)
     closed = down >= BLINK_PX
     # Beside a blink, half-closed lids are part of it, however little they are down.
-    part = np.maximum(down, 0) * closed.any()
-    lids = part[moments]
+    lids = (np.maximum(down, 0) * closed.any())[moments]
     kept = _without_blinks(closed, moments)
     # Blinks go before the shares are taken: lids would otherwise set the pace of the whole face.
     path, head, heads = path[kept], head[kept], heads[kept]
     pyramid, used = [images[kept] for images in pyramid], [used[k] for k in kept]
     moments = [used.index(t) for t in (interval.onset, interval.apex, interval.offset)]
     shares = _measured_shares(path, time_shares(aligned.timestamps, interval)[used], moments)
-    design, operator = _regression(shares, head)
-    onset, apex, offset = moments
-    # The tracked motion is the start, so that Gauss-Newton begins within a pixel of the truth even
-    # where the face moved by twenty.
-    motion = np.stack([path[apex] - path[onset], path[offset] - path[apex]])
-    floors = np.zeros((2, 0), np.float32)
-    for level in range(_LEVELS - 1, -1, -1):
-        images = pyramid[level]
-        side = images.shape[1]
-        if motion.shape[-1] != side:
-            motion = _enlarged(motion, side) * 2
-        # From pixels of the half-size level to those of this one: 2, 1 and 0.5 times as many.
-        fit = _Level(images, _enlarged(heads, side) * (2.0 / 2**level), shares, operator)
-        for _ in range(_STEPS[_LEVELS - 1 - level]):
-            motion = fit.step(motion)
-        # Half size is enough for the noise of a region, at a quarter of the cost.
-        if level == 1:
-            # in px of full size
-            floors = 2 * fit.noise(motion, design, visible_masks(aligned, side))
+    motion, floors = _refined(pyramid, path, heads, moments, _Regression(shares, head), aligned)
     # Once more, on the motion itself: what the fit on the images left of the head's.
     flows = [remove_head_motion(flow, head_points(aligned))[0] for flow in motion]
     for phase, (first, last) in enumerate(pairwise(moments)):
@@ -147,6 +125,53 @@ def fit_movement(
     inside = [i for i, t in enumerate(used) if interval.onset <= t <= interval.offset]
     turn = float(np.abs(head[inside][:, [TURN, NOD]]).max())
     return Movement(flows[0], flows[1], floors, turn, blink, tuple(used))
+
+
+def _pyramid(frames: Sequence[NDArray[np.uint8]]) -> list[FloatArray]:
+    """Grey levels (N, h, w) of the frames at each size, the largest first."""
+    found = [np.stack([cv2.GaussianBlur(to_grey(frame), (0, 0), _BLUR) for frame in frames])]
+    while len(found) < _LEVELS:
+        found.append(np.stack([cv2.pyrDown(image) for image in found[-1]]))
+    return found
+
+
+def _refined(
+    pyramid: Sequence[FloatArray],
+    path: FloatArray,
+    heads: FloatArray,
+    moments: Sequence[int],
+    regression: _Regression,
+    aligned: AlignedClip,
+) -> tuple[FloatArray, FloatArray]:
+    """The motion of both phases (2, 2, H, W), from coarse to fine, and its floors (2, R); px.
+
+    Args:
+        pyramid: As of ``_pyramid``.
+        path: (N, 2, h, w) tracked motion, px of the coarsest level.
+        heads: (N, 2, h, w) the head's motion, px of the half-size level.
+        moments: Onset, apex and offset among the N frames.
+        regression: Over the N frames.
+        aligned: The clip.
+    """
+    onset, apex, offset = moments
+    # The tracked motion is the start, so that Gauss-Newton begins within a pixel of the truth even
+    # where the face moved by twenty.
+    motion = np.stack([path[apex] - path[onset], path[offset] - path[apex]])
+    floors = np.zeros((2, 0), np.float32)
+    for level in range(_LEVELS - 1, -1, -1):
+        images = pyramid[level]
+        side = images.shape[1]
+        if motion.shape[-1] != side:
+            motion = _enlarged(motion, side) * 2
+        # From pixels of the half-size level to those of this one: 2, 1 and 0.5 times as many.
+        fit = _Level(images, _enlarged(heads, side) * (2.0 / 2**level), regression)
+        for _ in range(_STEPS[_LEVELS - 1 - level]):
+            motion = fit.step(motion)
+        # Half size is enough for the noise of a region, at a quarter of the cost.
+        if level == 1:
+            # in px of full size
+            floors = 2 * fit.noise(motion, visible_masks(aligned, side))
+    return motion, floors
 
 
 def time_shares(times: NDArray[np.float64], interval: Interval) -> Design:
@@ -287,25 +312,33 @@ def _spread(frames: list[int], most: int) -> list[int]:
     return [frames[k] for k in picks] if frames else []
 
 
-def _regression(shares: Design, head: NDArray[np.float64]) -> tuple[Design, Design]:
-    """Design (N, K) over time, and the operator (K, N) from grey levels to coefficients."""
-    turns = head[:, [TURN, NOD]]
-    # About their mean: else the constant would be the face at the turn of zero, not at rest.
-    design = np.concatenate([np.ones((len(shares), 1)), shares, turns - turns.mean(axis=0)], axis=1)
-    prior = np.diag([0.0, 0.0, 0.0, _TURN_PRIOR, _TURN_PRIOR])
-    # A trace on the shares too: a phase of a single frame leaves one of them undefined.
-    prior[1, 1] = prior[2, 2] = 1e-3
-    return design, np.linalg.solve(design.T @ design + prior, design.T)
+class _Regression:
+    """The regression of every pixel over N frames.
+
+    Attributes:
+        shares: (N, 2) of the phases that are over.
+        design: (N, K).
+        operator: (K, N) from grey levels to coefficients.
+    """
+
+    def __init__(self, shares: Design, head: NDArray[np.float64]) -> None:
+        self.shares, turns = shares, head[:, [TURN, NOD]]
+        # About their mean: else the constant would be the face at the turn of zero, not at rest.
+        turns = turns - turns.mean(axis=0)
+        self.design = np.concatenate([np.ones((len(shares), 1)), shares, turns], axis=1)
+        prior = np.diag([0.0, 0.0, 0.0, _TURN_PRIOR, _TURN_PRIOR])
+        # A trace on the shares too: a phase of a single frame leaves one of them undefined.
+        prior[1, 1] = prior[2, 2] = 1e-3
+        self.operator = np.linalg.solve(self.design.T @ self.design + prior, self.design.T)
 
 
 class _Level:
     """One level of the pyramid."""
 
-    def __init__(
-        self, images: FloatArray, heads: FloatArray, shares: Design, operator: Design
-    ) -> None:
-        self.images, self.heads = images, heads
-        self.shares, self.operator = shares.astype(np.float32), operator.astype(np.float32)
+    def __init__(self, images: FloatArray, heads: FloatArray, regression: _Regression) -> None:
+        self.images, self.heads, self.design = images, heads, regression.design
+        self.shares = regression.shares.astype(np.float32)
+        self.operator = regression.operator.astype(np.float32)
         # Error of a coefficient over that of a grey level: motion is smoothed as it needs it.
         self.spread = (self.operator**2).sum(axis=1)
 
@@ -329,12 +362,12 @@ class _Level:
             ]
         )
 
-    def noise(self, motion: FloatArray, design: Design, masks: FloatArray) -> FloatArray:
+    def noise(self, motion: FloatArray, masks: FloatArray) -> FloatArray:
         """What the residual pretends to: RMS (2, R) of a region's motion, px of this level."""
         carried = self.carried(motion)
         found = np.tensordot(self.operator, carried, 1)
-        left = carried - np.tensordot(design.astype(np.float32), found, 1)
-        count, columns = design.shape
+        left = carried - np.tensordot(self.design.astype(np.float32), found, 1)
+        count, columns = self.design.shape
         # The fit takes part of the noise with it.
         left *= np.sqrt(count / max(count - columns, 1))
         system, still = MotionEquations(found[0]), np.zeros_like(motion[0])
