@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ _ENDING = {".vrml": "wrl", ".tif": "depth", ".tiff": "depth", ".png": "depth"}
 _POINTS, _FACES = ("points", "vertices", "xyz"), ("triangles", "faces")
 _COLOURS, _DEPTH = ("colours", "colors", "rgb"), ("depth", "distance")
 _OBJ_LINE = re.compile(rb"^\s*(v|vn|vt|f|mtllib|usemtl|o|g)\s", re.MULTILINE)
+# What is raised for a damaged NPZ depends on where it is damaged; RuntimeError where the damage
+# looks like encryption or another compression.
+_DAMAGED = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 FPS = 25.0  # of BU-4DFE and BP4D
 
 
@@ -103,7 +107,7 @@ def _arrays(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path}: not readable as NPZ ({error})") from error
 
 

@@ -161,6 +161,21 @@ def test_damaged_files_are_one_line(tmp_path: Path, name: str, content: str, tol
     assert "\n" not in str(raised.value)
 
 
+def test_arrays_that_are_damaged_anywhere_are_one_line(tmp_path: Path) -> None:
+    """Where the damage is decides which of several libraries complains."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, points=np.random.default_rng(0).normal(size=(60, 3)))
+    whole = path.read_bytes()
+    told = set()
+    for place in range(40, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_scan(path)
+        except UserError as error:
+            told.add(type(error.__cause__).__name__)
+    assert {"BadZipFile", "error"} <= told, "of zipfile, and of zlib"
+
+
 def test_the_content_counts_and_not_the_ending(tmp_path: Path, scan: Scan) -> None:
     write_scan(tmp_path / "a.wrl", scan)
     (tmp_path / "a.wrl").rename(tmp_path / "a.obj")
