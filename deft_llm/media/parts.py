@@ -23,11 +23,13 @@ class Part:
         clip: Its frames, with remarks on which part of the video they are.
         start: Number of its first frame in the video.
         room: Frames of its window; 0 if the video was read whole. The next window overwrites them.
+        final: Whether no later part shows more of the shot.
     """
 
     clip: Clip
     start: int
     room: int
+    final: bool
 
 
 def parts_of(source: Path | str | Clip, options: ReadOptions) -> Iterator[Part]:
@@ -58,7 +60,8 @@ def split(window: Window, options: ReadOptions, room: int) -> Iterator[Part]:
         clip = window.clip.part(first, stop) if len(found) > 1 else window.clip
         cuts = [float(window.clip.timestamps[after]) for after, _ in found[1:]]
         remarks = (*clip.remarks, *_where(clip, start, cuts, options, room > 0))
-        yield Part(replace(clip, remarks=remarks), start, room)
+        final = window.last or stop < len(window.clip)
+        yield Part(replace(clip, remarks=remarks), start, room, final)
 
 
 def _where(

@@ -153,8 +153,7 @@ class TrainedFinder:
             done = _FOLLOWING + (1 - _FOLLOWING) * share
             look = partial(_look, part, options, read, new, here, remarks)
             if self.macros:
-                final = last + options.stride >= options.start + length
-                look = partial(_with_macros, look, part, options, final)
+                look = partial(_with_macros, look, part, options)
             yield Step(done, look)
             shown, remarks = max(shown, last), ()
         for expression, _ in pending:
@@ -241,11 +240,10 @@ def _look(
     return Look(read.frames[new], read.times[new], curve, tuple(found), remarks)
 
 
-def _with_macros(take: Callable[[], Look], part: Part, options: ReadOptions, final: bool) -> Look:
+def _with_macros(take: Callable[[], Look], part: Part, options: ReadOptions) -> Look:
     """Add the large and the held movements of a part that the network did not find."""
     look = take()
-    # Of what goes on at the end of any other part, the next one shows more.
-    returning = look_at(Window(part.clip, part.start, final), options)
+    returning = look_at(Window(part.clip, part.start, part.final), options)
     macros = [
         each
         for each in returning.found

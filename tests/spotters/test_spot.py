@@ -13,6 +13,7 @@ import pytest
 from deft_llm.clip import Clip, Expression, Interval
 from deft_llm.data.roi_tracking import RoiTrack
 from deft_llm.errors import NoFaceError, UserError
+from deft_llm.media import windows
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.parts import Part
 from deft_llm.media.tracking import FaceTrack
@@ -179,7 +180,9 @@ def test_a_trained_spotter_reads_at_its_own_rate(
         frames = np.zeros((70, 2, 2, 3), np.uint8)
         times = np.arange(70) / 30
         clips = [Clip("a", frames, times), Clip("b", frames, times + 50 / 30)]
-        return [Part(clip, start, 70) for clip, start in zip(clips, (0, 50), strict=True)]
+        return [
+            Part(clip, start, 70, start > 0) for clip, start in zip(clips, (0, 50), strict=True)
+        ]
 
     def measure(aligned: Clip, interval: Interval) -> Measurement:
         measured.append((interval, float(aligned.timestamps[0])))
@@ -224,41 +227,41 @@ def test_macro_expressions_join_what_the_network_found(
         return look(earlier, small, again)
 
     monkeypatch.setattr(trained, "look_at", returning)
-    part = Part(Clip("v", np.zeros((3, 2, 2, 3), np.uint8), np.arange(3) / 30), 40, 0)
-    both = trained._with_macros(lambda: look(found), part, ReadOptions(), False)
+    part = Part(Clip("v", np.zeros((3, 2, 2, 3), np.uint8), np.arange(3) / 30), 40, 0, False)
+    both = trained._with_macros(lambda: look(found), part, ReadOptions())
     # What the network found as well is not told twice, and what is small is its affair.
     assert both.found == (earlier, found)
     assert both.remarks == ("told",) and asked == [Window(part.clip, 40, False)]
 
 
-@pytest.mark.parametrize("start", [0, 60])
-def test_only_the_last_part_of_a_range_leaves_nothing_to_the_next(
+@pytest.mark.parametrize("start", [0, 20])
+def test_only_what_the_next_part_shows_is_left_to_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, start: int
 ) -> None:
-    """Where a part is taken for the last, what its end cuts off is found there and again."""
-    write_video(tmp_path / "v.mp4", np.zeros((120, 32, 32, 3), np.uint8), 30)
+    """What a cut or the end of the video cuts off is found; else it would be nowhere, or twice."""
+    scenes = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), np.uint8)
+    pictures = [np.kron(scene, np.ones((16, 16, 1), np.uint8)) for scene in scenes]
+    write_video(tmp_path / "v.mp4", np.repeat(pictures, 60, axis=0), 30)
     length = 120 - start
     motion, shots = np.ones((length, len(ROIS), 2), np.float32), np.zeros(length, np.int64)
     track = RoiTrack(0, motion, shots, np.arange(length) / 30)
-    half = np.zeros((length // 2, 2, 2, 3), np.uint8)
-    clips = [
-        (Clip("v", half, np.arange(first, first + len(half)) / 30), first)
-        for first in (start, start + length // 2)
-    ]
-    asked: list[bool] = []
+    monkeypatch.setattr(windows, "_MADE", 0)
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 80 * pictures[0].nbytes)
+    asked: list[tuple[int, bool]] = []  # where a part stops, and whether it is final
 
     def returning(window: Window, options: ReadOptions) -> Look:
-        asked.append(window.last)
+        asked.append((window.first + len(window.clip), window.last))
         frames = window.first + np.arange(len(window.clip))
         return Look(frames, window.clip.timestamps, np.zeros(len(frames), np.float32), ())
 
     monkeypatch.setattr(trained, "resolve", lambda *_: lambda folder: Silent())
     monkeypatch.setattr(trained, "follow_rois", lambda *_: [track])
-    monkeypatch.setattr(trained, "parts_of", lambda *_: [Part(c, first, 60) for c, first in clips])
     monkeypatch.setattr(trained, "look_at", returning)
     finder = TrainedFinder(tmp_path, macros=True)
     steps = list(search_video(tmp_path / "v.mp4", ReadOptions(start=start), finder))
-    assert asked == [False, True] and steps[-1].done == 1.0
+    # Windows overlap, so that a shot may be seen to its end by two of them.
+    assert set(asked) == {(60, True), (start + 80, False), (120, True)}
+    assert steps[-1].done == 1.0
 
 
 def test_neighbours_are_not_measured_with_an_expression() -> None:
