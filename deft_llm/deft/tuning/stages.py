@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import TrainerCallback, TrainingArguments, set_seed
@@ -117,7 +118,8 @@ def run_stage(
         trainer_of: Makes the trainer; None for ``DeftTrainer``.
 
     Raises:
-        UserError: If a setting does not fit the machine, or nobody is held out or left.
+        UserError: If a setting does not fit the machine, nobody is held out or left, or the file
+            of a stage that is done does not fit the model.
         Stopped: If the run was asked to stop; the current step is saved.
     """
     stage: Stage = getattr(recipe, name)
@@ -125,8 +127,7 @@ def run_stage(
         return
     done = recipe.output / f"{name}.safetensors"
     if (modules or keep) and done.is_file():
-        # The file holds the trained modules alone.
-        model.load_state_dict(load_file(done), strict=False)
+        _take_over(model, done)
         return
     folder = recipe.output / name
     # Each stage starts from the same random state, whether the stages before it ran or were loaded.
@@ -155,6 +156,27 @@ def run_stage(
             _save_weights(trainer, model, modules, done)
         _release(trainer, model)
         request.raise_if_asked()
+
+
+def _take_over(model: Any, path: Path) -> None:
+    """Load what a stage has taught.
+
+    Raises:
+        UserError: If the file is damaged, or the model has no such weights.
+    """
+    try:
+        # The file holds the trained modules alone.
+        unknown = model.load_state_dict(load_file(path), strict=False).unexpected_keys
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]  # torch lists every key, on many lines
+    else:
+        if not unknown:
+            return
+        reason = f"the model has no {unknown[0]}"
+    raise UserError(
+        f"{path}: does not fit the model of this run ({reason}); "
+        "delete it to train its stage again, or give another output"
+    )
 
 
 def _save_weights(

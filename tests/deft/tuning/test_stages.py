@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, set_seed
@@ -98,6 +98,30 @@ def test_every_stage_logs_json_lines(run: Path) -> None:
     for stage in ("experts", "projectors", "instruct"):
         rows = [json.loads(row) for row in (run / f"{stage}.log.jsonl").read_text().splitlines()]
         assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("what", ["cut short", "of another model", "of another size"])
+def test_a_stage_that_does_not_fit_is_one_line(
+    what: str, run: Path, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Weights that the model does not know would be left out, and the next stage start untaught."""
+    output = tmp_path / "run"
+    shutil.copytree(run, output)
+    shutil.rmtree(output / "final")
+    stage = output / "projectors.safetensors"
+    state = load_file(stage)
+    name, value = next(iter(state.items()))
+    if what == "cut short":
+        stage.write_bytes(stage.read_bytes()[:-1])
+    elif what == "of another model":
+        save_file({f"{name}.other": value}, stage)
+    else:
+        save_file({name: value[:-1].contiguous()}, stage)
+    with pytest.raises(
+        UserError, match=r"projectors\.safetensors: does not fit the model"
+    ) as error:
+        deft.train({**values, "output": str(output)}, "test")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("stage", ["projectors", "instruct"])
