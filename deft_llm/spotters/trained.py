@@ -33,7 +33,7 @@ from deft_llm.registry import resolve
 from deft_llm.spotters.finder import Found, Look, Step, same
 from deft_llm.spotters.hysteresis import Thresholds
 from deft_llm.spotters.priors import ClassPrior, probabilities
-from deft_llm.spotters.returning import look_at
+from deft_llm.spotters.returning import ReturningFinder, look_at
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,9 @@ class TrainedFinder:
     def key(self) -> str:
         """See ``finder.Finder``."""
         files = (self.folder / "config.json", self.folder / "model.safetensors")
-        return digest(*(sampled_digest(file) for file in files)) + self.macros * " macros"
+        # Macro-expressions are what the search without a network finds.
+        macros = f" macros {ReturningFinder.key}" if self.macros else ""
+        return digest(*(sampled_digest(file) for file in files)) + macros
 
     @property
     def axis(self) -> str:

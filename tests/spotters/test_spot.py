@@ -264,6 +264,21 @@ def test_only_what_the_next_part_shows_is_left_to_it(
     assert steps[-1].done == 1.0
 
 
+def test_logged_macro_expressions_are_as_old_as_the_search_for_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    monkeypatch.setattr(trained, "resolve", lambda *_: lambda folder: Silent())
+
+    def keys() -> tuple[str, str]:
+        return TrainedFinder(tmp_path).key, TrainedFinder(tmp_path, macros=True).key
+
+    alone, with_macros = keys()
+    monkeypatch.setattr(returning.ReturningFinder, "key", "another search")
+    assert keys()[0] == alone != with_macros != keys()[1]
+
+
 def test_neighbours_are_not_measured_with_an_expression() -> None:
     one, other, far = Interval(20, 25, 30), Interval(30, 33, 40), Interval(300, 305, 310)
     places = [one, other, far]
