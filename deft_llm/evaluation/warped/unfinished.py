@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,10 @@ class UnfinishedRows:
 
 def _row(values: dict[str, Any]) -> Row:
     """A row as it was, after JSON has made lists of its tuples."""
-    known = {field.name for field in fields(Row)} & values.keys()
-    return Row(
-        **{
-            name: tuple(values[name]) if isinstance(values[name], list) else values[name]
-            for name in known
-        }
-    )
+    told: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return Row(**told)
 
 
 def _key(order: Order) -> str:
