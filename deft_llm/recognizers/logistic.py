@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 _TOLERANCE = 1e-6  # of the gradient, as a share of that at zero
+_ROUNDING = 1e-9  # of the gradient, as a share of that of clips that are all wrong
 _STEPS = 50
 _INNER = 200  # steps of conjugate gradients in a Newton step, at most
 _SHORTEST = 2.0**-20  # part of a Newton step
@@ -102,7 +103,8 @@ def _fit(
     strength = np.where(present.sum(1) == 2, C / 2, C)  # two: as one vector, see above
     problem = _Problem(gram, truth[:, None], (strength[:, None] * weights).T[..., None], present)
     at = problem.point(np.zeros((*problem.weights.shape[:2], classes)), np.zeros(present.shape))
-    first = problem.size(at)
+    # Where clips tell nothing apart, the start is the optimum but for rounding.
+    first = np.maximum(problem.size(at), _ROUNDING * np.sqrt(problem.unit[:, 0]))
     for _ in range(_STEPS):
         left = problem.size(at) > _TOLERANCE * first
         if not left.any():

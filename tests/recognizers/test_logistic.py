@@ -84,3 +84,19 @@ def test_machines_of_a_fold_that_lacks_classes() -> None:
     made.fit({"flow_uvs": inputs["flow_uvs"][two]}, labels[two])
     asked = {"flow_uvs": inputs["flow_uvs"][test]}
     np.testing.assert_allclose(made.predict_proba(asked), some, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("balanced", [True, False])
+def test_clips_that_are_all_alike_get_the_shares_of_the_classes(
+    value: float, balanced: bool
+) -> None:
+    """The start is the optimum but for rounding, which no step may chase."""
+    inputs, every = {"flow_uvs": np.full((30, 1, 1, 8), value, np.float32)}, np.arange(30)
+    uneven = np.repeat([0, 1, 2], [15, 9, 6])
+    for labels, shares in ((every % 3, [1 / 3] * 3), (uneven, [0.5, 0.3, 0.2])):
+        recognizer = FlatLinear(3, 10.0, balanced)
+        (found,) = recognizer.predict_folds(inputs, labels, [(every, every[:4])])
+        expected = [1 / 3] * 3 if balanced else shares
+        np.testing.assert_allclose(found, [expected] * 4, atol=1e-5)
