@@ -24,7 +24,7 @@ from deft_llm.motion.onset_apex import (
     two_strongest,
 )
 from deft_llm.motion.region_paths import Trajectory, motion_curve, track_regions
-from deft_llm.motion.regions import RegionTable, region_table, regions_placed
+from deft_llm.motion.regions import REGION_NAMES, RegionTable, region_table, regions_placed
 from deft_llm.motion.visibility import hidden_regions, on_pictures
 from deft_llm.stages import MEASURING, begin
 
@@ -292,8 +292,10 @@ def _told(
     apex = meter.aligned.frames[shown.apex]
     unseen = remarks.not_seen(tables[0], apex, meter.masks, reading.hidden)
     held = remarks.not_returned(returned, shown, aligned)
+    blind = sum(map(len, unseen.values())) == len(REGION_NAMES)
+    rest = remarks.NO_REGION if blind else slow or remarks.NO_MOTION
     return (
-        *([slow or remarks.NO_MOTION] if still else []),
+        *([rest] if still else []),
         *remarks.on_frames(given, shown, aligned),
         *remarks.on_regions(unseen),
         *on_pictures(aligned, shown),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from deft_llm.media.face import AlignedClip
 
 NO_MOTION = "no motion above the noise floor"
+# Where this holds, that nothing moved cannot be said.
+NO_REGION = "no region could be measured"
 RETURNED = 0.5  # share of the motion that has to come back for the face to have returned
 # A region in which not even so much would stand out cannot be measured; px. Our own choice: few
 # micro-expressions are larger.

@@ -19,7 +19,7 @@ from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import magnified
 from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.regions import REGION_NAMES
-from deft_llm.motion.remarks import NO_MOTION
+from deft_llm.motion.remarks import NO_MOTION, NO_REGION
 from deft_llm.motion.visibility import turned_away
 
 from .conftest import bump, warp
@@ -135,6 +135,14 @@ def test_small_dark_and_slow_pictures_are_named(still: Any) -> None:
     assert any(r.startswith("the face is dark (") for r in dark)
     slow = measure(changed(still, timestamps=np.arange(FRAMES) / 8)).remarks
     assert "8 frames per second: a movement of less than 0.25 s can be missed" in slow
+
+
+def test_a_face_of_which_no_region_can_be_placed_is_not_said_to_rest(still: Any) -> None:
+    unsure = changed(still, landmark_uncertainty=np.full(68, 100.0, np.float32))
+    for interval in (None, WHOLE):
+        told = measure(unsure, interval).remarks
+        assert told[0] == NO_REGION and NO_MOTION not in told
+        assert any(remark.startswith("not measured, landmarks too uncertain") for remark in told)
 
 
 def test_nothing_is_told_of_movements_between_frames_a_second_apart(still: Any) -> None:

@@ -167,7 +167,7 @@ def test_clip_without_motion_gets_a_report_without_an_emotion(
     path = write_report(tmp_path / "r", make_measurement(0.0, found=False), NOTHING, clip_info=INFO)
     words = " ".join(_Page(path.read_text(encoding="utf-8")).words.split())
     assert "none named No motion above the noise floor. Action units" in words
-    assert "No emotion is named: there is no motion to explain." in words
+    assert "No emotion is named: no motion to explain was measured." in words
     assert "no expression found; compared" in words
     assert "surprise 0" not in words
     assert "regions that moved" not in words and "no region moved" in words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deft_llm.motion.evidence import MACRO_PX, largest_motion
 from deft_llm.motion.measure import Measurement
-from deft_llm.motion.remarks import NO_MOTION
+from deft_llm.motion.remarks import NO_MOTION, NO_REGION
 
 # Canonical px. The largest motion of the simulated macro-expressions, and of the bridge of a nose
 # whose head turns by 15 degrees: the model has seen nothing larger.
@@ -16,7 +16,7 @@ def nothing_seen(measurement: Measurement) -> tuple[str, ...]:
     if measurement.found and measurement.table_apex.active.any():
         return ()
     # Of a search in vain the first remark is the reason, whichever it is.
-    told = not measurement.found or NO_MOTION in measurement.remarks
+    told = not measurement.found or not {NO_MOTION, NO_REGION}.isdisjoint(measurement.remarks)
     return measurement.remarks if told else (f"{NO_MOTION} from onset to apex",)
 
 
