@@ -14,11 +14,30 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
 
+import click
 import typer
 
 from deft_llm.errors import UserError
 
-ClipPath = Annotated[Path, typer.Argument(help="a video file, or a folder of frames")]
+
+class _NamedPath(click.Path):
+    """A path that is not empty: ``Path("")`` is the current folder, and all in it would be read."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            raise UserError("an empty name; expected a video or a folder (. for this one)")
+        return super().convert(value, param, ctx)
+
+
+NAMED_PATH = _NamedPath(path_type=Path)
+ClipPath = Annotated[
+    Path, typer.Argument(help="a video file, or a folder of frames", click_type=NAMED_PATH)
+]
 Checkpoint = Annotated[
     Path,
     typer.Option(
@@ -32,6 +51,7 @@ ClipPaths = Annotated[
     list[Path],
     typer.Argument(
         metavar="CLIP...",
+        click_type=NAMED_PATH,
         help="videos, folders of frames, and folders that hold these at any depth",
     ),
 ]

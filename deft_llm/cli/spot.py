@@ -10,6 +10,7 @@ import typer
 
 from deft_llm.cli.clips import FoundClip, find_clips
 from deft_llm.cli.console import (
+    NAMED_PATH,
     Checkpoint,
     Progress,
     Tally,
@@ -32,6 +33,7 @@ def spot(
         list[Path],
         typer.Argument(
             metavar="VIDEO...",
+            click_type=NAMED_PATH,
             help="videos of any length, folders of frames, and folders that hold these",
         ),
     ],

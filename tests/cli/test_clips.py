@@ -12,6 +12,8 @@ from deft_llm.cli.clips import find_clips, one_clip
 from deft_llm.errors import UserError
 from deft_llm.media.video import read_clip
 
+from .conftest import Run
+
 
 def tree(root: Path, *names: str) -> Path:
     """Empty files below a folder; a name that ends in "/" is a folder."""
@@ -104,6 +106,16 @@ def test_what_names_no_clip_has_one_true_line(
     assert good.path == Path("good.mp4") and not good.problem
     with pytest.raises(UserError, match=words[:20]):
         one_clip(Path(argument))
+
+
+@pytest.mark.parametrize("command", ["explain", "spot", "recognize", "chat"])
+def test_an_empty_name_is_not_the_current_folder(
+    run: Run, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a shell's variable that is not set."""
+    monkeypatch.chdir(tree(tmp_path, "a.mp4"))
+    result = run(command, "")
+    assert result.status == 2 and "an empty name; expected a video or a folder" in result.err
 
 
 def test_a_name_like_an_address_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
