@@ -41,6 +41,11 @@ class ScanPage:
         if len(files) > self._page.service.limits.scan_frames:
             most = self._page.service.limits.scan_frames
             raise UserError(f"{len(files)} files; at most {most} frames are read")
+        if loose := [line for line in prompts.splitlines() if line.strip() and not _maps(line)]:
+            raise UserError(
+                f"expressions: {loose[0].strip()!r} has no name; expected one a line, its name "
+                "before its text, such as pouting: a pout"
+            )
         begin(READING)
         paths = [self._page.sessions.upload(key, file) for file in files]
         with TemporaryDirectory() as scratch:
@@ -73,6 +78,11 @@ class ScanPage:
         if prompts is None:
             return usual
         return usual.asked(read_prompts(prompts, usual.config.prompts))
+
+
+def _maps(line: str) -> bool:
+    """Whether a line names an expression, or belongs to one above it: an item of its list."""
+    return ":" in line or line.lstrip().startswith(("#", "-")) or line[0].isspace()
 
 
 def _folder_of(paths: Sequence[Path], folder: Path) -> Path:

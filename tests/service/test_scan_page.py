@@ -92,5 +92,7 @@ def test_wrong_uploads(page: ScanPage, uploads: Path) -> None:
     frame = str(next(uploads.rglob("*.wrl")))
     with pytest.raises(UserError, match="at most 150 frames"):
         page.read("me", [frame] * 151, "")
+    with pytest.raises(UserError, match="expressions: 'a smirk' has no name; expected one a line"):
+        page.read("me", [frame], "pouting: a pout\na smirk")
     with pytest.raises(UserError, match="name action units"):
         page.read("me", [frame], "table: a table")
