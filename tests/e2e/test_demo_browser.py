@@ -260,6 +260,14 @@ def test_the_table_of_regions_fits_at_any_width(visit: Visit) -> None:
             apart = a["right"] <= b["left"] + 1 or b["right"] <= a["left"] + 1
             assert apart or a["bottom"] <= b["top"] + 1 or b["bottom"] <= a["top"] + 1
         photograph(page, f"regions_{width}")
+    # Of a large movement, as wide as numbers get.
+    over = page.locator(".by-region tr.moved .n").evaluate_all(
+        """all => all.filter((e) => {
+          e.innerText = "100.0";
+          return e.scrollWidth > e.clientWidth;
+        }).length"""
+    )
+    assert over == 0, "a number stands over the next one"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
