@@ -37,7 +37,7 @@ def clip(onset: RegionTable, offset: RegionTable | None = None, **changes: Any) 
         path[:, i] = np.array([onset.u[i], onset.v[i]]) * delayed[:, None]
     values: dict[str, Any] = {
         "aligned": SimpleNamespace(
-            timestamps=np.arange(FRAMES) / FPS, present=np.ones(FRAMES, bool)
+            timestamps=np.arange(FRAMES) / FPS, present=np.ones(FRAMES, bool), goes_on=False
         ),
         "interval": INTERVAL,
         "found": bool(onset.active.any()),
@@ -48,6 +48,7 @@ def clip(onset: RegionTable, offset: RegionTable | None = None, **changes: Any) 
         "head_motion": 2.0,
         "head_shift": 0.5,
         "noise": onset.noise,
+        "returned": 1.0,
         "light": 0.0,
         "others": (),
         "remarks": () if onset.active.any() else (NO_MOTION,),

@@ -203,6 +203,18 @@ def test_a_region_that_cannot_be_placed_is_neither_moved_nor_still() -> None:
     assert found.polarity is None and "too uncertain" in reply(found)
 
 
+def test_of_a_held_movement_it_is_said_that_it_may_last_longer() -> None:
+    held = clip(BROWS, table(), returned=0.1)
+    for line in ("how_long", "how_long? more=0.5", "summary", "how_long moment=offset"):
+        told = reply(look(line, held))
+        assert told.endswith("The movement did not return before the clip ends."), line
+        assert "did not return" not in reply(look(line, clip(BROWS, BACK))), line
+    assert "did not return" not in reply(look("how_long moment=onset", held))
+    # 0.25 s, and more.
+    limits = {"more=0.5": None, "less=0.5": None, "more=0.2": True, "less=0.2": False}
+    assert {line: look(f"how_long? {line}", held).polarity for line in limits} == limits
+
+
 def test_the_model_is_asked_only_for_its_verdicts() -> None:
     def refuse() -> Explanation:
         raise AssertionError("the model was asked")

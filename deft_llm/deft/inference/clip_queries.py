@@ -104,7 +104,9 @@ def summary(query: Query, sight: Sight) -> Findings:
     found = sight.explanation
     moved = tuple(moved_fact(row, sight.rise) for row in sight.rows)
     when = timing.when(Query("when"), sight).facts
-    lasted = timing.how_long(Query("how_long"), sight).facts[:1]
+    spans = timing.how_long(Query("how_long"), sight).facts
+    # The whole of it, not its phases.
+    lasted = tuple(fact for fact in spans if fact.about == "movement")
     reason = reading.unjudged(sight)
     if reason:
         return Findings(query, facts=(*moved, *when, *lasted), untold=reason)

@@ -190,7 +190,8 @@ def _how_long(found: Findings) -> list[str]:
         first += f" ({count} frame{'s' * (count != 1)})"
     if len(spans) == 3:
         first += f": {spans[1].value:.3f} s to the apex and {spans[2].value:.3f} s after it"
-    return [*_speeds(speeds), f"{first}."]
+    held = [f"{capital(str(fact.value))}." for fact in found.facts if fact.what == "remark"]
+    return [*_speeds(speeds), f"{first}.", *held]
 
 
 def _speeds(facts: Sequence[Fact]) -> list[str]:

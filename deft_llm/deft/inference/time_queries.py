@@ -12,6 +12,7 @@ from deft_llm.deft.inference import reading_queries
 from deft_llm.deft.inference.motion_queries import STILL, parts_of, still
 from deft_llm.deft.inference.sight import Sight, places
 from deft_llm.motion.regions import REGION_NAMES
+from deft_llm.motion.remarks import not_returned
 from deft_llm.motion.timing import half_rise
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import MOMENTS, Query
@@ -134,7 +135,18 @@ def how_long(query: Query, sight: Sight) -> Findings:
     facts = tuple(_span(span, interval, sight) for span in spans)
     if query.of == "speed":
         return _speeds(query, sight, facts)
-    return Findings(query, _within(query, facts[0].value) if query.polar else None, facts)
+    held = _unfinished(sight) if "offset" in spans[0] else ()
+    # At least so long: only what lies below that is known.
+    known = not held or (query.bound is not None and float(facts[0].value or 0) > query.bound[1])
+    polarity = _within(query, facts[0].value) if query.polar and known else None
+    return Findings(query, polarity, (*facts, *held))
+
+
+def _unfinished(sight: Sight) -> tuple[Fact, ...]:
+    """That a movement goes on after its offset, so that it may last longer than it is said to."""
+    measured = sight.measurement
+    held = not_returned(measured.returned, measured.interval, measured.aligned)
+    return (Fact("movement", "remark", held),) if held else ()
 
 
 def _plateau(query: Query, sight: Sight) -> Findings:
