@@ -58,7 +58,8 @@ ClipPaths = Annotated[
 ClipInterval = Annotated[
     str | None,
     typer.Option(
-        metavar="ONSET,APEX,OFFSET", help="frames to measure, counted from 0, of a single clip"
+        metavar="ONSET,APEX,OFFSET",
+        help="frames to measure, of a single clip; 0 is the first that is read (see --start)",
     ),
 ]
 CsvRows = Annotated[
