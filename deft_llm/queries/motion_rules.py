@@ -193,12 +193,20 @@ def _going_where(asked: Asked) -> bool:
     )
 
 
+_SHOWN = "smile|grin|frown|scowl|sneer|pout|expression"
+#: "Was the smile held?", not "was his head held still?" or "was a smile held back?".
+_HELD = (
+    r"\b(?:held|hold|sustained|stayed)\b.*\b(?:peak|apex)\b|"
+    rf"\b(?:{_SHOWN}) (?:held|sustained)(?! back| still)\b|"
+    rf"\b(?:hold|sustain) (?:the|this|that|his|her|their) (?:{_SHOWN})$"
+)
+
+
 def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
     if asked.polar and asked.says(r"\b(?:cut off|cut short|truncated)\b"):
         return Query("moved", True, not asked.negated, moments=("offset",))
-    held = r"\b(?:held|hold|sustained|stayed)\b"
-    if asked.polar and asked.says(rf"{held}.*\b(?:peak|apex)\b|\b(?:peak|apex) {held}"):
+    if asked.polar and asked.says(_HELD):
         return Query("moved", True, not asked.negated, moments=("offset",))
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None
