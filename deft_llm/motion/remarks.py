@@ -103,6 +103,12 @@ def on_clip(light: LightChange | None, held: str, others: Sequence[Interval]) ->
     return remarks
 
 
+def blind(table: RegionTable) -> NDArray[np.bool_]:
+    """(R,) Regions in which a pixel of motion would not stand out, and none did."""
+    # A motion may be large enough to stand out all the same.
+    return (ACTIVE_Z * table.noise > BLIND_PX) & ~table.active
+
+
 def not_seen(
     table: RegionTable,
     frame: NDArray[np.uint8],
@@ -124,14 +130,13 @@ def not_seen(
     weight = np.maximum(masks.sum(axis=(1, 2)), 1e-6)
     level = (masks * grey).sum(axis=(1, 2)) / weight
     white = (masks * (grey >= BRIGHT)).sum(axis=(1, 2)) / weight
-    # A motion may be large enough to stand out all the same.
-    blind = (ACTIVE_Z * table.noise > BLIND_PX) & ~table.active
+    hides = blind(table)
     reasons = {
         **(hidden or {}),
         "landmarks too uncertain": ~table.placed,
-        "too dark": blind & (level < DARK),
-        "too bright": blind & (white > _CLIPPED),
-        "noise, closed lids or the head's turn would hide a pixel of motion": blind,
+        "too dark": hides & (level < DARK),
+        "too bright": hides & (white > _CLIPPED),
+        "noise, closed lids or the head's turn would hide a pixel of motion": hides,
     }
     told = np.zeros(len(REGION_NAMES), bool)
     found: dict[str, list[str]] = {}

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deft_llm import facs
@@ -201,6 +202,19 @@ def test_a_region_that_cannot_be_placed_is_neither_moved_nor_still() -> None:
     unplaced.placed[:] = False
     found = look("moved? region=mouth", clip(unplaced))
     assert found.polarity is None and "too uncertain" in reply(found)
+
+
+def test_of_a_region_that_cannot_be_measured_nobody_says_that_it_rests() -> None:
+    cheek = REGION_NAMES.index("left cheek")
+    for seen in (
+        replace(BROWS, placed=np.arange(len(REGION_NAMES)) != cheek),
+        replace(BROWS, noise=np.where(np.arange(len(REGION_NAMES)) == cheek, 0.5, BROWS.noise)),
+    ):
+        told = reply(look("moved not", clip(seen, BACK)))
+        assert told.startswith("Nothing can be told of the left cheek. "), told
+        assert told.count("left cheek") == 1 and "stay at rest" in told
+    everywhere = replace(BROWS, z=np.full_like(BROWS.z, 9.0), active=np.ones_like(BROWS.active))
+    assert reply(look("moved not", clip(everywhere))) == "No region is known to stay at rest."
 
 
 def test_of_a_held_movement_it_is_said_that_it_may_last_longer() -> None:

@@ -20,7 +20,7 @@ from deft_llm.deft.inference.sight import (
 )
 from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES
-from deft_llm.motion.remarks import RETURNED
+from deft_llm.motion.remarks import RETURNED, blind
 from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import PARTS, SIDES, Query
 
@@ -56,7 +56,7 @@ def moved(query: Query, sight: Sight) -> Findings:
     moving = [row.region for row in (*clear, *likely)]
     restful = [name for name in names if name not in {row.region for row in rows} | set(moving)]
     if query.negated and not query.polar:
-        return Findings(query, facts=tuple(Fact(name, "moved", False) for name in restful))
+        return _restful(restful, query, sight)
     if query.regions and (not facts or len(restful) <= _FEW) and not blinked:
         facts += tuple(_at_rest(name, query, sight) for name in restful)
     yes = each_side(query, (*moving, *(name for name in names if blinked and _is_upper_lid(name))))
@@ -68,6 +68,19 @@ def moved(query: Query, sight: Sight) -> Findings:
         yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None
     return Findings(query, polarity, (*(facts or still(query, sight)), *blinked))
+
+
+def _restful(names: list[str], query: Query, sight: Sight) -> Findings:
+    """Which of these regions stay at rest; of those that cannot be measured, nothing is known."""
+    table = sight.table(query)
+    known = table.placed & ~blind(table)
+    facts = tuple(Fact(name, "moved", False) for name in names if known[REGION_NAMES.index(name)])
+    hidden = [name for name in names if not known[REGION_NAMES.index(name)]]
+    if hidden:
+        untold = f"nothing can be told of the {', the '.join(hidden)}"
+    else:
+        untold = "" if facts else "no region is known to stay at rest"
+    return Findings(query, facts=facts, untold=untold)
 
 
 def _nearly(query: Query, sight: Sight) -> Findings:
