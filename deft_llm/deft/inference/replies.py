@@ -134,7 +134,7 @@ def _side(found: Findings) -> list[str]:
     numbers = f"{px['left side']:.2f} px on the left, {px['right side']:.2f} px on the right"
     if side.value == "neither":
         return [f"Left and right move alike: {numbers} on average."]
-    return [f"The {side.value} side moves more: {numbers} on average."]
+    return [f"The subject's {side.value} side moves more: {numbers} on average."]
 
 
 def _compare(found: Findings) -> list[str]:
