@@ -62,6 +62,11 @@ _ABOUT_SOMEBODY = re.compile(
 _OPEN = re.compile(r"^(?:how(?! about)|what(?! about)|which|when|where|who)\b")
 # "What moved, and which way?", "why surprise and not fear?"
 _TWO_PARTS = re.compile(r"\band (?:in )?(?:which|what|how|where|when|why|not)\b")
+# Sides are the subject's, who faces the camera: what is left in the picture is their right.
+_IN_PICTURE = re.compile(
+    r"\b(left|right)((?:[ -]hand)?(?: (?:side|half|part))?) (?:of|in) (?:the|this) "
+    r"(?:image|picture|photo|screen)\b|\b(?:viewer|observer)s? (left|right)\b"
+)
 #: In this order: "how long did it take to move back?" is about time, not about the return.
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
@@ -110,7 +115,7 @@ def understand(
     doubts = "?" in text or (before and text.strip(" !.") in {"no", "yes", "sure"})
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):
         return Query("greet", topic=topic)
-    text = without_manners(text)
+    text = _IN_PICTURE.sub(_to_subject, without_manners(text))
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):  # "ok thanks, bye"
         return Query("greet", topic=topic)
     if (same := followup.again(text, before)) is not None:
@@ -125,6 +130,12 @@ def understand(
             loses = bool(query.regions) and not alone.regions
             return query if alone.kind in TALK or loses else alone
     return query
+
+
+def _to_subject(said: re.Match[str]) -> str:
+    """The side of the subject's face for one of the picture."""
+    side = said[1] or said[3]
+    return f"{'right' if side == 'left' else 'left'}{said[2] or ''}"
 
 
 def _understood(text: str, before: Query | None, network: FrameScores | None) -> Query:
