@@ -197,6 +197,7 @@ _SHOWN = "smile|grin|frown|scowl|sneer|pout|expression"
 #: "Was the smile held?", not "was his head held still?" or "was a smile held back?".
 _HELD = (
     r"\b(?:held|hold|sustained|stayed)\b.*\b(?:peak|apex)\b|"
+    r"\b(?:peak|apex) (?:held|sustained)\b|"
     rf"\b(?:{_SHOWN}) (?:held|sustained)(?! back| still)\b|"
     rf"\b(?:hold|sustain) (?:the|this|that|his|her|their) (?:{_SHOWN})$"
 )
