@@ -6,10 +6,11 @@ onset or apex; a stack of convolutions and F5C (``f5c.py``) on each frame; three
 layout and sizes, as in the public code.
 
 ``release=True`` is that code's network, 44,104,865 parameters for three classes, 1,056,143 of them
-on the path to the emotion. The default mends it: batch normalisation and ReLU between the
-convolutions (the release is affine up to F5C), one F5C for all frames, so that each is encoded
-once and stands once in the emotion's head, a graph of channels (``f5c.py``), landmarks relative to
-the crop, and a flow head of a quarter of the width (``mol_flow.py``).
+on the path to the emotion. The default mends it: each frame is seen with its motion away from the
+mean of the eight (``mol_motion.py``), batch normalisation and ReLU between the convolutions (the
+release is affine up to F5C), one F5C for all frames, so that each is encoded once and stands once
+in the emotion's head, a graph of channels (``f5c.py``), landmarks relative to the crop, and a flow
+head of a quarter of the width (``mol_flow.py``).
 
 Letters: N clips, K sub-clips of a clip, B = N K, T = 8 frames of a sub-clip, S = 128 pixels.
 """
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from deft_llm.data.raw_frames import SUB_CLIP
 from deft_llm.errors import UserError
+from deft_llm.recognizers import mol_motion
 from deft_llm.recognizers.base import Inputs, Recognizer
 from deft_llm.recognizers.f5c import CHANNELS, F5C, NEIGHBOURS, SIDE
 from deft_llm.recognizers.layers import SeededDropout
@@ -51,9 +53,10 @@ class Joint(NamedTuple):
 
 
 def conv_stack(release: bool) -> nn.Sequential:
-    """The convolutions of one frame: (B, 1, 128, 128) to (B, 128, 16, 16)."""
+    """The convolutions of one frame: (B, 3, 128, 128) to (B, 128, 16, 16); in the release, of 1."""
     layers: list[nn.Module] = []
-    for before, after, kernel, pad in ((1, 8, 4, 0), (8, 32, 3, 0), (32, 64, 2, 1)):
+    first = 1 if release else mol_motion.CHANNELS
+    for before, after, kernel, pad in ((first, 8, 4, 0), (8, 32, 3, 0), (32, 64, 2, 1)):
         # A norm follows in the default, and would take a bias out.
         layers.append(nn.Conv2d(before, after, kernel, 2, pad, bias=release))
         layers += [] if release else [nn.BatchNorm2d(after), nn.ReLU()]
@@ -204,11 +207,12 @@ class MOL(Recognizer):
                 f"mol: {frames.shape[1]} frames; expected {SUB_CLIP}; cut the clip into sub-clips "
                 "with data.raw_frames.sub_clip_indices"
             )
-        maps = self.stack(frames.flatten(0, 1)[:, None])  # every frame is a grey picture of its own
         if not self.release:
-            maps = self.f5c[0](maps).unflatten(0, frames.shape[:2])
+            maps = self.f5c[0](self.stack(mol_motion.seen(frames).flatten(0, 1)))
+            maps = maps.unflatten(0, frames.shape[:2])
             return maps[:, :-1], maps[:, 1:]
-        maps = maps.unflatten(0, frames.shape[:2])
+        # Every frame is a grey picture of its own.
+        maps = self.stack(frames.flatten(0, 1)[:, None]).unflatten(0, frames.shape[:2])
         ends = zip(self.f5c, (maps[:, :-1], maps[:, 1:]), strict=True)
         first, second = (f5c(x.flatten(0, 1)).unflatten(0, x.shape[:2]) for f5c, x in ends)
         return first, second
