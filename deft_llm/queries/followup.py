@@ -55,6 +55,15 @@ _FIRST = re.compile(
 _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(most|least)$")
 _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
 _THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
+_WHY = re.compile(r"^(?:and )?(?:why|how so)$|^(?:and )?why (?:so|is that|that)$")
+_WHY_NOT = re.compile(r"^(?:but )?why not(?: that| so)?$")
+_REALLY = re.compile(
+    r"^(?:really|sure|certain|no way|are you sure|you sure|is that so|is that right)$"
+)
+_THEN = re.compile(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$")
+_GO_ON = re.compile(
+    r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b"
+)
 _ELSE = re.compile(r"^(?:and |but )?(anything|something|nothing|what) else(?: there)?$")
 _EVERY = (
     r"\b(?:each|every|all|the)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b|"
@@ -96,21 +105,11 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return contrast
     if before.kind == "compare" and before.rank and "second" in asked.words:
         return replace(before, polar=False, rank="second")
-    if query is not None and query.rank == "second":
-        return None  # "and what is second?" is not about the class that was named
-    if query is not None and query.kind == "help" and query != Query("help"):
-        return None  # "what does apex mean?" stands for itself
-    if re.search(r"^(?:and |so |but )?what (?:has |all )?(?:moved?|moves|is moving)$", text):
-        return None  # of the whole face; "and what moved there?" is about a part
-    if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
-        later = ("offset",) if before.kind == "when" else ("apex", "offset")
-        return replace(before, polar=False, bound=None, moments=later)
-    if before.kind == "count" and before.of == "movements" and _THE_OTHERS.search(text):
-        return Query("when", of="others")
-    other = asked.has("other_turn") or "other" in asked.values("side")
-    # "And the other brow?" of the same part; "the other parts" are not meant.
-    paired = asked.says(r"\bother\b") and asked.parts == before.regions != ()
-    if other or text.endswith("the other") or (paired and before.sides):
+    if _stands_alone(query, text):
+        return None
+    if later := _later(text, before):
+        return later
+    if _is_other_side(asked, text, before):
         return swapped(before)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):
         return turn
@@ -120,40 +119,76 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return None  # "what else could it be?" is not about what was asked before
     if query is not None and query.kind == "count" and not asked.has(*_COUNTED.values()):
         return replace(query, of=_COUNTS.get(before.kind, query.of))
-    if re.search(r"^(?:and )?(?:why|how so)$|^(?:and )?why (?:so|is that|that)$", text):
+    if asks := _set_phrase(asked, text, before) or _ranked(asked, text, before):
+        return asks
+    return _beside(text, before) or _about_the_same(asked, query, before)
+
+
+def _stands_alone(query: Query | None, text: str) -> bool:
+    """Whether a question is not about what was asked before, whatever it leaves out."""
+    if query is not None and query.rank == "second":
+        return True  # "and what is second?" is not about the class that was named
+    if query is not None and query.kind == "help" and query != Query("help"):
+        return True  # "what does apex mean?"
+    # Of the whole face; "and what moved there?" is about a part.
+    return bool(
+        re.search(r"^(?:and |so |but )?what (?:has |all )?(?:moved?|moves|is moving)$", text)
+    )
+
+
+def _later(text: str, before: Query) -> Query | None:
+    """What "until when?" and "the others?" ask after a time or a number of movements."""
+    if _AFTER.search(text) and before.moments and before.kind in {"when", "how_long"}:
+        later = ("offset",) if before.kind == "when" else ("apex", "offset")
+        return replace(before, polar=False, bound=None, moments=later)
+    if before.kind == "count" and before.of == "movements" and _THE_OTHERS.search(text):
+        return Query("when", of="others")
+    return None
+
+
+def _is_other_side(asked: Asked, text: str, before: Query) -> bool:
+    other = asked.has("other_turn") or "other" in asked.values("side")
+    # "And the other brow?" of the same part; "the other parts" are not meant.
+    paired = asked.says(r"\bother\b") and asked.parts == before.regions != ()
+    return other or text.endswith("the other") or (paired and bool(before.sides))
+
+
+def _set_phrase(asked: Asked, text: str, before: Query) -> Query | None:
+    """What "why?", "really?", "and then?" and "go on" ask."""
+    if _WHY.search(text):
         return _why(before)
-    if re.search(r"^(?:but )?why not(?: that| so)?$", text):
+    if _WHY_NOT.search(text):
         return Query("why_not", classes=before.classes, aus=before.aus)
-    if re.search(
-        r"^(?:really|sure|certain|no way|are you sure|you sure|is that so|is that right)$", text
-    ):
+    if _REALLY.search(text):
         return Query("confidence", classes=before.classes, aus=before.aus)
-    if re.search(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$", text):
+    if _THEN.search(text):
         return Query("moved", moments=("offset",))
-    if (
-        not asked.sides
-        and not asked.regions
-        and re.search(
-            r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b",
-            text,
-        )
-    ):
+    if _GO_ON.search(text) and not (asked.sides or asked.regions):
         return Query("why") if before.kind in {"emotion", "probability", "au"} else Query("summary")
-    if before.rank and (ranked := _RANKED.search(text)):
-        return replace(before, rank=ranked[1])
-    if before.kind in _MOVEMENT:
-        if ranked := _FIRST.search(text):
-            return Query("order", rank=ranked[1])
-        if ranked := _MOST.search(text):
-            return Query("compare", rank=ranked[1])
-        # Of a part that both sides have, "one" is a side; of the chin, another part.
-        if before.regions and _MORE.search(text) and "side" not in asked.words:
-            if not has_sides(before.regions):
-                return Query("compare", rank="most")
-            return Query("side_difference", regions=before.regions)
-    if beside := _beside(text, before):
-        return beside
-    new = named(asked)
+    return None
+
+
+def _ranked(asked: Asked, text: str, before: Query) -> Query | None:
+    """What "and which one last?", "the most?" and "which one more?" ask."""
+    if before.rank and (rank := _RANKED.search(text)):
+        return replace(before, rank=rank[1])
+    if before.kind not in _MOVEMENT:
+        return None
+    if rank := _FIRST.search(text):
+        return Query("order", rank=rank[1])
+    if rank := _MOST.search(text):
+        return Query("compare", rank=rank[1])
+    if not before.regions or not _MORE.search(text) or "side" in asked.words:
+        return None
+    # Of a part that both sides have, "one" is a side; of the chin, another part.
+    if not has_sides(before.regions):
+        return Query("compare", rank="most")
+    return Query("side_difference", regions=before.regions)
+
+
+def _about_the_same(asked: Asked, query: Query | None, before: Query) -> Query | None:
+    """The query before of what is named now, or what is asked now of what was named before."""
+    text, new = " ".join(asked.words), named(asked)
     led = bool(_LEAD.search(text))
     compared = before.kind in {"compare", "order"} and bool(before.than)
     short = led or (len(asked.words) <= _SHORT and not asked.has("whole"))
@@ -161,14 +196,13 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         changed = replaced(before, new, query)
         if changed != query:
             return changed
-    if query is not None and not any(new.get(name) for name in (*_WHERE, "classes")):
-        points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
-        whole = asked.has("whole", "clip_word", "expression") or asked.says(_EVERY)
-        whole = whole or asked.says(r"\bany\b.*\b(?:motion|movement)\b")
-        whole = whole or (query.kind == "probability" and asked.has("feel"))
-        if points and not whole:
-            return inherited(before, query)
-    return None
+    if query is None or any(new.get(name) for name in (*_WHERE, "classes")):
+        return None
+    points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
+    whole = asked.has("whole", "clip_word", "expression") or asked.says(_EVERY)
+    whole = whole or asked.says(r"\bany\b.*\b(?:motion|movement)\b")
+    whole = whole or (query.kind == "probability" and asked.has("feel"))
+    return inherited(before, query) if points and not whole else None
 
 
 def again(text: str, before: Query | None) -> Query | None:
