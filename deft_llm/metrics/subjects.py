@@ -67,22 +67,22 @@ def subject_mean(matrices: NDArray[np.int64], score: Score) -> float:
 
 
 def bootstrap(
-    matrices: NDArray[np.int64], score: Score = uf1, draws: int = _DRAWS, seed: int = 0
+    runs: Sequence[NDArray[np.int64]], score: Score = uf1, draws: int = _DRAWS, seed: int = 0
 ) -> ConfidenceInterval:
-    """The pooled score and its interval over subjects.
+    """The pooled score of a model, mean of its runs, and its interval over subjects.
 
     A draw that has no clip of a class scores 0 for it, as a test set without it would; with few
     subjects this lowers the interval (:func:`lacking`).
 
     Args:
-        matrices: (S, C, C + 1) of one model. Several runs (seeds) may be summed first; the
-            interval is then for the score of their pooled predictions.
+        runs: A (S, C, C + 1) array for each run (seed) of one model; same subjects in the same
+            order. Runs are scored one by one, not as the sum of their predictions, which scores
+            otherwise than their mean.
         score: A score of ``metrics.classification``.
         draws: Bootstrap draws.
         seed: Seed of the draws.
     """
-    values = [score(m) for m in _resampled(matrices, draws, seed)]
-    return _interval(score(matrices.sum(0)), values)
+    return _interval(_mean_score(runs, score), _drawn_scores(runs, score, draws, seed))
 
 
 def lacking(matrices: NDArray[np.int64], draws: int = _DRAWS, seed: int = 0) -> float:
@@ -113,15 +113,10 @@ def paired_difference(
         draws: Bootstrap draws.
         seed: Seed of the draws.
     """
-
-    # The same seed for every run on both sides: each draw takes the same subjects, which is what
-    # pairs the difference.
-    def means(runs: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
-        return np.mean([[score(m) for m in _resampled(r, draws, seed)] for r in runs], axis=0)
-
-    value = float(np.mean([score(r.sum(0)) for r in ours]))
-    value -= float(np.mean([score(r.sum(0)) for r in theirs]))
-    return _interval(value, means(ours) - means(theirs))
+    value = _mean_score(ours, score) - _mean_score(theirs, score)
+    # The same seed on both sides: each draw takes the same subjects, which pairs the difference.
+    ours_drawn, theirs_drawn = (_drawn_scores(r, score, draws, seed) for r in (ours, theirs))
+    return _interval(value, ours_drawn - theirs_drawn)
 
 
 def mcnemar(
@@ -141,6 +136,18 @@ def mcnemar(
     return only_ours, only_theirs, min(1.0, 2 * tail)
 
 
+def _mean_score(runs: Sequence[NDArray[np.int64]], score: Score) -> float:
+    return float(np.mean([score(matrices.sum(0)) for matrices in runs]))
+
+
+def _drawn_scores(
+    runs: Sequence[NDArray[np.int64]], score: Score, draws: int, seed: int
+) -> NDArray[np.float64]:
+    """The mean score of the runs for each draw of subjects, (B,); the draws are those of a seed."""
+    drawn = [[score(matrix) for matrix in _resampled(run, draws, seed)] for run in runs]
+    return np.asarray(np.mean(drawn, axis=0))
+
+
 def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.int64]:
     """Sums over subjects drawn with replacement, (B, C, C + 1)."""
     count = len(matrices)
@@ -150,6 +157,6 @@ def _resampled(matrices: NDArray[np.int64], draws: int, seed: int) -> NDArray[np
     return np.einsum("bs,scd->bcd", times, matrices)
 
 
-def _interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> ConfidenceInterval:
-    low, high = np.quantile(np.asarray(draws), [0.025, 0.975])  # percentile bootstrap
+def _interval(value: float, draws: NDArray[np.float64]) -> ConfidenceInterval:
+    low, high = np.quantile(draws, [0.025, 0.975])  # percentile bootstrap
     return ConfidenceInterval(value, float(low), float(high))

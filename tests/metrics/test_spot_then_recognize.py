@@ -101,7 +101,7 @@ def test_intervals_over_subjects() -> None:
         ]
 
     good, bad = (scores.subject_tables(videos(right)) for right in (0.9, 0.3))
-    found = bootstrap(good, scores.strs)
+    found = bootstrap([good], scores.strs)
     assert found.value == pytest.approx(scores.strs(good.sum(0)))
     assert found.low < found.value < found.high
     assert paired_difference([good], [bad], scores.strs).low > 0

@@ -68,11 +68,23 @@ def test_draws_that_lack_a_class_are_counted() -> None:
 
 
 def test_the_interval_holds_the_score_and_widens_with_fewer_subjects() -> None:
-    many, few = (bootstrap(_matrices(1, 0.6, n)) for n in (160, 40))
+    many, few = (bootstrap([_matrices(1, 0.6, n)]) for n in (160, 40))
     for found in (many, few):
         assert found.low < found.value < found.high
     ratio = (few.high - few.low) / (many.high - many.low)
     assert ratio == pytest.approx(2.0, rel=0.25)  # as the square root of the number
+
+
+def test_the_interval_of_several_runs_is_that_of_their_mean() -> None:
+    # Each run names one class alone. Their predictions pooled hit every class sometimes, so that
+    # the score of the pool, about a third, is higher than that of any of them.
+    runs = []
+    for named in range(3):
+        run = np.zeros((40, 3, 4), np.int64)
+        run[:, :, named] = 2
+        runs.append(run)
+    found = bootstrap(runs)
+    assert found.value == found.low == found.high == pytest.approx(1 / 6)
 
 
 def test_a_paired_difference_is_surer_than_two_intervals() -> None:

@@ -157,7 +157,7 @@ def _class_tables(
 
 
 def _leader_row(result: Answered, dataset: str, matrices: NDArray[np.int64]) -> dict[str, Any]:
-    pooled, own = matrices.sum(0), bootstrap(matrices)
+    pooled, own = matrices.sum(0), bootstrap([matrices])
     return {
         "model": result.name,
         "UF1": own.value,

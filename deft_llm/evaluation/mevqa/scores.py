@@ -129,7 +129,7 @@ def intervals(
         answers: The same.
     """
     found = _class_matrices(_answered(questions, answers))
-    return {f"{name}_uf1": bootstrap(matrices) for name, matrices in found.items()}
+    return {f"{name}_uf1": bootstrap([matrices]) for name, matrices in found.items()}
 
 
 def unread(questions: Sequence[VqaQuestion], answers: Mapping[str, str]) -> float:

@@ -86,8 +86,8 @@ def _cells(result: Result, baseline: Result | None) -> dict[str, object]:
     runs = result.runs
     # MEGC's scores are of counts pooled over all subjects, not means over subjects.
     pooled = [m.sum(0) for m in runs]
-    # All seeds pooled: the interval is about subjects, "SD of seeds" about seeds.
-    interval = bootstrap(np.sum(runs, axis=0))
+    # About subjects; "SD of seeds" is about seeds.
+    interval = bootstrap(runs)
     values = result.scores()
     datasets = sorted({row.dataset for row in result.rows})
     gain, test = "", ""

@@ -187,7 +187,7 @@ class SpottingLoso(Benchmark):
             scores = score_videos(spotted, REPORTED)
             values |= {f"{name}_{score}": scores[score] for score in OF_ENTRY}
             tables = subject_tables(spotted)
-            ends = {"F1": bootstrap(tables, spotting_f1), "STRS 3": bootstrap(tables, strs)}
+            ends = {"F1": bootstrap([tables], spotting_f1), "STRS 3": bootstrap([tables], strs)}
             note = "; ".join([*(f"{head} {end}" for head, end in ends.items()), ""])
             rows.append(score_row(name, "own", scores, note + self.entries[name].note))
             counters.append(counter_row(name, spotted))
