@@ -131,14 +131,17 @@ def simulate(
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Write simulated clips, or scans, in the dataset's own layout."""
-    if name in SCAN_CORPORA:
-        from deft_llm.corpora.scan_layouts import ScanLayoutSettings, write_scan_corpus
+    with stoppable("nothing is kept; the same command starts anew"):
+        if name in SCAN_CORPORA:
+            from deft_llm.corpora.scan_layouts import ScanLayoutSettings, write_scan_corpus
 
-        settings = ScanLayoutSettings(subjects=subjects, scans=clips, seed=seed)
-        count = write_scan_corpus(name, folder, settings, workers)
-        typer.echo(f"{count} scans in {folder}")
-        return
-    from deft_llm.corpora.synthetic import write_corpus
+            settings = ScanLayoutSettings(subjects=subjects, scans=clips, seed=seed)
+            count = write_scan_corpus(name, folder, settings, workers)
+            typer.echo(f"{count} scans in {folder}")
+            return
+        from deft_llm.corpora.synthetic import write_corpus
 
-    written = write_corpus(name, folder, subjects=subjects, clips=clips, seed=seed, workers=workers)
-    typer.echo(f"{len(written)} clips in {folder}")
+        written = write_corpus(
+            name, folder, subjects=subjects, clips=clips, seed=seed, workers=workers
+        )
+        typer.echo(f"{len(written)} clips in {folder}")

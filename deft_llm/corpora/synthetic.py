@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, product
@@ -84,7 +86,7 @@ def write_corpus(
         workers: Processes that render; ignored with `renderer`.
 
     Returns:
-        The clips written, in the order of the sheet.
+        The clips written, in the order of the sheet. A stop or an error leaves the folder empty.
 
     Raises:
         UserError: If the corpus is unknown or the folder is not empty.
@@ -92,7 +94,22 @@ def write_corpus(
     load_class(name)  # fails on an unknown name before anything is written
     if root.exists() and any(root.iterdir()):
         raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")
-    order = _Order(subjects, clips, seed, renderer, mode, workers)
+    with _emptied_after_failure(root):
+        return _write_all(name, root, _Order(subjects, clips, seed, renderer, mode, workers))
+
+
+@contextmanager
+def _emptied_after_failure(root: Path) -> Iterator[None]:
+    """Part of a corpus is worth nothing: its sheet comes last, and a second run wants it empty."""
+    try:
+        yield
+    except BaseException:  # Ctrl-C too
+        for path in root.iterdir() if root.exists() else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
+
+
+def _write_all(name: str, root: Path, order: _Order) -> tuple[Written, ...]:
     if name != "megc2019":
         found = _write(name, root, order)
         _mark(root, order)
@@ -100,7 +117,7 @@ def write_corpus(
     written: list[Written] = []
     for i, (part, folder) in enumerate(_MEGC_PARTS.items()):
         # The offset keeps the subjects of the parts distinct.
-        written += _write(part, root / folder, replace(order, seed=seed + 1000 * i))
+        written += _write(part, root / folder, replace(order, seed=order.seed + 1000 * i))
         _mark(root / folder, order)
     kept = [w for w in written if facs.to_three(w.annotation.emotion) is not None]
     _write_csv(root / "combined_3class_gt.csv", [_megc_row(w.annotation) for w in kept])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deft_llm.cli.main import app
+from deft_llm.corpora import synthetic
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.errors import UserError
 
@@ -61,3 +63,23 @@ def test_an_unknown_dataset(samm: Path) -> None:
         CliRunner().invoke(
             app, ["corpora", "check", str(samm), "--name", "sam"], catch_exceptions=False
         )
+
+
+def test_a_stopped_simulation_leaves_no_half_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> Iterator[np.ndarray]:
+        yield np.zeros((12, 8, 8, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "fake"
+    command = ["corpora", "simulate", str(folder), "--name", "samm", "--subjects", "1"]
+    with monkeypatch.context() as patched:
+        patched.setattr(synthetic, "render_many", stopped)
+        result = CliRunner().invoke(app, command)
+    assert result.exit_code == 130
+    assert result.stderr.endswith("stopped; nothing is kept; the same command starts anew\n")
+    assert not any(folder.iterdir())
+    monkeypatch.setattr(synthetic, "render_many", lambda specs, *_: map(tiny, specs))
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
