@@ -24,7 +24,6 @@ Dimensions: B clips, N tokens, D expert width, T frames, S side.
 
 from __future__ import annotations
 
-import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -100,7 +99,7 @@ def _recognizer(expert: str, entry: Backbone) -> Recognizer:
     # An option that the recognizer does not have.
     except TypeError as error:
         raise UserError(f"{expert} backbone {entry.name}: {error}") from error
-    if not isinstance(made, Recognizer) or not set(made.inputs) & set(READS[expert]):
+    if not isinstance(made, Recognizer) or not set(made.inputs) <= set(READS[expert]):
         wanted = " or ".join(READS[expert])
         raise UserError(
             f"{expert} backbone {entry.name!r} reads {', '.join(made.inputs)}; expected "
@@ -261,14 +260,21 @@ class FlowBackbone(ExpertBackbone):
     def __init__(self, entry: Backbone, config: DeftConfig) -> None:
         net = _recognizer("motion", entry)
         super().__init__(net, entry, net.feature_dim, config.expert_dim)
-        # A recognizer with a fixed input size has a ``side`` argument; others take any size.
-        side = inspect.signature(type(net)).parameters.get("side")
-        default = config.map_size if side is None else side.default
-        self.side = int(entry.options.get("side", default))
+        self.side = net.side or config.map_size
         # The number of tokens is known only from a forward pass.
-        with torch.no_grad():
-            empty = torch.zeros(1, 2, 3, config.map_size, config.map_size)
-            self.cells = net.eval().forward_features(self._inputs(empty)).shape[1]
+        empty = torch.zeros(1, 2, 3, config.map_size, config.map_size)
+        try:
+            with torch.no_grad():
+                tokens = net.eval().forward_features(self._inputs(empty))
+            self.cells = tokens.shape[1]
+        # A recognizer of one's own fails in its own way, and is not the language model's fault.
+        except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"motion backbone {entry.name!r} cannot read flow of {self.side} px ({reason}); "
+                "expected forward_features to give tokens (B, N, D), and the class to state its "
+                "side if it takes no other"
+            ) from error
         self.train()
 
     def _inputs(self, flow: Tensor) -> dict[str, Tensor]:

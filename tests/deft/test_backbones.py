@@ -33,7 +33,7 @@ from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import CLIP_INPUTS, DeftForConditionalGeneration, orthogonality
 from deft_llm.deft.processing_deft import DeftFeatureExtractor
-from deft_llm.deft.tuning.model import train_only
+from deft_llm.deft.tuning.model import build_empty, train_only
 from deft_llm.errors import UserError
 from deft_llm.recognizers.base import RECOGNIZERS, Recognizer, load_recognizer
 
@@ -71,13 +71,40 @@ class FramesNet(Recognizer):
         return logits
 
 
+class SidedNet(Recognizer):
+    """The least that reads flow of one size, which the class states."""
+
+    inputs = ("flow_uvs",)
+    side = 12
+    feature_dim = 3
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.net, self.head = nn.Linear(144, 5), nn.Linear(15, classes)
+
+    def forward_features(self, inputs: dict[str, Tensor]) -> Tensor:
+        tokens: Tensor = self.net(inputs["flow_uvs"].flatten(2))
+        return tokens.transpose(1, 2)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = self.head(self.forward_features(inputs).flatten(1))
+        return logits
+
+
+class UnsidedNet(SidedNet):
+    """The same, but its class does not say so."""
+
+    side = None
+
+
 @pytest.fixture(autouse=True)
-def frames_net(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recognizer of frames in the registry, under the name "frames_net"."""
-    module = ModuleType("frames_net")
-    module.FramesNet = FramesNet  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "frames_net", module)
-    monkeypatch.setitem(RECOGNIZERS, "frames_net", "frames_net:FramesNet")
+def own_nets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recognizers of one's own in the registry."""
+    module = ModuleType("own_nets")
+    monkeypatch.setitem(sys.modules, "own_nets", module)
+    for name, made in (("frames_net", FramesNet), ("sided", SidedNet), ("unsided", UnsidedNet)):
+        setattr(module, name, made)
+        monkeypatch.setitem(RECOGNIZERS, name, f"own_nets:{name}")
 
 
 def published(folder: Path, kind: str) -> Path:
@@ -119,6 +146,7 @@ CASES = [
     ("motion", "htnet"),
     ("motion", "fmanet"),
     ("motion", "mpfnet"),
+    ("motion", "sided"),
 ]
 
 
@@ -255,6 +283,7 @@ def test_a_misspelt_recognizer_is_not_looked_for_on_the_hub(
         ({"motion": {"name": "fmanet", "options": {"wide": 3}}}, ["fmanet", "wide"]),
         ({"texture": {"name": "fmanet"}}, ["reads flow_dual", "reads frames"]),
         ({"motion": {"name": "lbp_top"}}, ["reads frames", "flow_uvs or flow_dual"]),
+        ({"motion": {"name": "psyau", "frozen": False}}, ["reads flow_uvs, patches; expected"]),
         ({"structure": {"name": "fmanet"}}, ["an image model"]),
         ({"structure": {}}, ["neither name nor config"]),
         ({"structure": {"config": {"model_type": "vit"}}}, ["random weights", "frozen: false"]),
@@ -282,6 +311,13 @@ def test_a_wrong_backbone_is_named(
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_recognizer_that_cannot_read_the_flow_is_named(config: DeftConfig) -> None:
+    """Not the language model, which is built around it."""
+    config.backbones = {"motion": {"name": "unsided", "frozen": False}}
+    with pytest.raises(UserError, match=r"backbone 'unsided' cannot read flow .* state its side"):
+        build_empty(config)
 
 
 @pytest.mark.parametrize(
