@@ -185,7 +185,7 @@ def _gain(asked: Sequence[VqaQuestion], result: Answered, prior: Answered | None
 def _draw(folder: Path, dataset: str, asked: Sequence[VqaQuestion], result: Answered) -> None:
     """Confusion matrices of the kinds with classes."""
     for kind, (labels, matrices) in confusions(asked, result.answers).items():
-        matrix = matrices.sum(0)[:, : len(labels)]
+        matrix = matrices.sum(0)
         for form in FORMS:
             plot = confusion_plot(matrix, labels, f"{result.name}: {kind}, {dataset}", form)
             write_bytes(folder / f"confusion-{result.name}-{dataset}-{kind}.{form}", plot)

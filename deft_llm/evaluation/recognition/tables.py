@@ -208,10 +208,11 @@ def _interval_note(results: Mapping[str, Result]) -> str:
 
 
 def _write_plots(folder: Path, result: Result) -> None:
-    """Both plots, of the first seed as an example."""
+    """Both plots, of the first seed as an example: clips are counted once."""
     title = f"{result.name}: {result.entry.selection}"
-    # Without the last column, predictions of no class.
-    matrix = result.runs[0].sum(0)[:, : len(result.classes)]
+    if len(result.seeds) > 1:
+        title += f", first of {len(result.seeds)} seeds"
+    matrix = result.runs[0].sum(0)
     for form in FORMS:
         confusion = confusion_plot(matrix, result.classes, title, form)
         write_bytes(folder / f"confusion-{result.name}.{form}", confusion)
