@@ -130,6 +130,9 @@ def _text(data: bytes, path: Path) -> Iterator[Table]:
     text = decode(data)
     if "\0" in text:
         raise ValueError("neither a workbook nor text")
+    if text.lstrip().startswith("<"):
+        # Excel opens these under the name of a workbook.
+        raise UserError(f"{path}: a web page or XML under this name; save it as .xlsx or .csv")
     lines = text.splitlines()
     # A quotation mark beside a wrong delimiter is nothing to complain of.
     likely = max(_DELIMITERS, key=lambda d: (sum(d in line for line in lines), text.count(d)))

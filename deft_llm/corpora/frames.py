@@ -83,7 +83,6 @@ def locate_interval(
             f"the same {len(numbers)} frames as {interval.onset} to {interval.offset}, renumbered",
             "mended",
         )
-    _say_gaps(range(interval.onset + shift, interval.offset + shift + 1), folder, place)
     found = []
     for name in ("onset", "apex", "offset"):
         number = getattr(interval, name) + shift
@@ -97,6 +96,8 @@ def locate_interval(
         if numbers[index] != number:
             place.say(f"no file for {name} {number}", f"frame {numbers[index]}", "mended")
         found.append(index)
+    # Of a clip that is dropped nothing is read.
+    _say_gaps(range(interval.onset + shift, interval.offset + shift + 1), folder, place)
     return Interval(*found)
 
 

@@ -345,6 +345,16 @@ def test_a_quotation_mark_that_is_never_closed_is_told(
         load_corpus("casme2", root).read()
 
 
+def test_a_web_page_under_the_name_of_a_workbook_is_told(
+    casme2: tuple[Path, tuple[Written, ...]],
+) -> None:
+    root, _ = casme2
+    page = '\n<table border="1"><tr><td>Subject</td><td>"</td></tr></table>'
+    (root / SHEET).write_text(page)
+    with pytest.raises(UserError, match="a web page or XML under this name; save it as .xlsx"):
+        load_corpus("casme2", root).read()
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [

@@ -245,6 +245,7 @@ def test_a_hole_in_the_frames_is_told(casme2: tuple[Path, tuple[Written, ...]]) 
     reading = load_corpus("casme2", root).read()
     notes = {(n.row, n.action): f"{n.what}; {n.why}" for n in reading.report}
     assert "and none near it" in notes[2, "dropped"]
+    assert (2, "noted") not in notes  # of a clip that is dropped nothing is read
     assert f": {gone} of {curve.offset - curve.onset + 1} frames from onset" in notes[3, "noted"]
     assert len(reading.entries) == len(written) - 1
 
