@@ -12,8 +12,9 @@ import pytest
 from deft_llm import resources
 from deft_llm.clip import Prediction
 from deft_llm.errors import UserError
+from deft_llm.evaluation.action_units.benchmark import AuBenchmark
 from deft_llm.evaluation.action_units.scores import AuCounts, gain, interval
-from deft_llm.evaluation.benchmark import run
+from deft_llm.evaluation.benchmark import run, settings_of
 from tests.evaluation.corpus_table import conftest as corpora
 
 write, measured = corpora.write, corpora.measured  # fixtures
@@ -120,3 +121,8 @@ def test_what_cannot_be_learned_or_scored_is_said(
             resources.benchmark("cd6me"),
             [*places, one, "protocol=loso", "aus=[39]", "models=[logistic_flow]", "workers=1"],
         )
+
+
+def test_a_network_without_an_entry_has_a_schedule() -> None:
+    values = {**settings_of(resources.benchmark("cd6me")), "models": ["htnet"]}
+    assert AuBenchmark.model_validate(values).entries["htnet"].schedule is not None
