@@ -351,7 +351,7 @@ def test_a_web_page_under_the_name_of_a_workbook_is_told(
     root, _ = casme2
     page = '\n<table border="1"><tr><td>Subject</td><td>"</td></tr></table>'
     (root / SHEET).write_text(page)
-    with pytest.raises(UserError, match="a web page or XML under this name; save it as .xlsx"):
+    with pytest.raises(UserError, match=r"a web page or XML under this name; save it as \.xlsx"):
         load_corpus("casme2", root).read()
 
 
