@@ -43,12 +43,15 @@ class CorpusClips:
         return len(set(self.clips.subjects.tolist()))
 
 
-def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
+def read_folder(
+    reader: str, folder: Path, advice: str = "take the benchmark that reads "
+) -> tuple[Corpus, Reading]:
     """Read a corpus folder as it was unpacked.
 
     Args:
         reader: A key of ``CORPORA``.
         folder: The folder.
+        advice: See ``other_corpus``; files of benchmarks are not all called like their reader.
 
     Raises:
         UserError: If it is missing, another corpus, or not one clip can be used.
@@ -57,7 +60,7 @@ def read_folder(reader: str, folder: Path) -> tuple[Corpus, Reading]:
     try:
         reading = corpus.read()
     except UserError as error:
-        if said := other_corpus(corpus, "take the benchmark of "):
+        if said := other_corpus(corpus, advice):
             raise UserError(said) from error
         raise
     subjects = len({a.subject for a in reading.annotations})

@@ -144,7 +144,7 @@ def _clips(settings: ExportSettings, inputs: Sequence[str]) -> tuple[ClipDataset
         clips = source.open(inputs, settings.cache)
         measured = clips.measured()
         return measured, len(clips) - len(measured)
-    corpus, reading = read_folder(settings.reader, settings.corpus)
+    corpus, reading = read_folder(settings.reader, settings.corpus, "take reader=")
     found = measured_corpus(
         corpus, reading, settings.cache, settings_for(inputs, settings.prepare), settings.workers
     )

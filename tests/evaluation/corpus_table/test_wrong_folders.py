@@ -53,7 +53,7 @@ def test_the_folder_of_another_corpus(tmp_path: Path, write: WriteCorpus) -> Non
         table(tmp_path, write("samm"))
     message = str(caught.value)
     assert "expected CASME II, found SAMM (SAMM_Micro_FACS_Codes_v2.xlsx)" in message
-    assert "\n" not in message and "benchmark of samm" in message
+    assert "\n" not in message and "take the benchmark that reads samm" in message
 
 
 def test_a_half_unpacked_archive_is_named(tmp_path: Path, write: WriteCorpus) -> None:

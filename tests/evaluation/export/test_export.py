@@ -184,6 +184,9 @@ def test_wrong_settings_are_named(tmp_path: Path) -> None:
         export("vlmevalkit", ["show=[film]"])
     with pytest.raises(UserError, match="no such folder"):
         export("vlmevalkit", [f"corpus={tmp_path / 'x'}"])
+    (tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx").touch()
+    with pytest.raises(UserError, match=r"found SAMM .* or take reader=samm"):
+        export("lmms-eval", [f"corpus={tmp_path}"])
 
 
 @pytest.mark.parametrize(
