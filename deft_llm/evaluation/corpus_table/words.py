@@ -64,7 +64,9 @@ def paragraph(
     tables: Sequence[tuple[SchemeClips, Sequence[Result]]],
 ) -> str:
     """The protocol as a paragraph for a paper, in Markdown."""
-    results = [r for _, of_table in tables[:1] for r in of_table]
+    # A model may be missing from one of the tables.
+    results = list({r.name: r for _, of_table in tables for r in of_table}.values())
+    several = any(len(r.seeds) > 1 for r in results)
     sentences = [
         f"We use {listed([_corpus(each) for each in corpora])}.",
         *(_scheme(made, len(corpora) > 1) for made, _ in tables),
@@ -74,9 +76,10 @@ def paragraph(
         f"motion removed (flow: {protocol.flow}).",
         *_models(results),
         *([_GAP] if protocol.unseen else []),
-        "UF1 and UAR are unweighted means over the classes, from counts pooled over all folds; "
-        "intervals (95 %) are bootstraps over subjects (2,000 draws), and gains over the baseline "
-        "are paired by subject.",
+        "UF1 and UAR are unweighted means over the classes, from counts pooled over all folds"
+        f"{', and means over seeds' if several else ''}; intervals (95 %) are bootstraps over "
+        "subjects (2,000 draws), and gains over the baseline are paired by subject; p is that of "
+        f"McNemar's exact test on the clips{', of the first seed' if several else ''}.",
         _audit(results),
     ]
     return " ".join(sentences) + "\n"

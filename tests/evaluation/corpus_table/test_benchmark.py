@@ -77,6 +77,7 @@ def test_casme2_end_to_end(
     assert "CASME II (10 clips of 2 subjects)" in said
     # Nobody has looked at what the user's checkpoint learned from, and nothing else is claimed.
     assert "it does not cover what deft_heads learned from before" in said
+    assert "and means over seeds; intervals" in said and "on the clips, of the first seed." in said
     own = "; ".join(
         ["its emotion head alone, as it is", f"checkpoint {end_of(tiny_checkpoint)}: what"]
     )
