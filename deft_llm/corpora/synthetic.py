@@ -89,9 +89,14 @@ def write_corpus(
         The clips written, in the order of the sheet. A stop or an error leaves the folder empty.
 
     Raises:
-        UserError: If the corpus is unknown or the folder is not empty.
+        UserError: If the corpus is unknown or has no layout, or the folder is not empty.
     """
     load_class(name)  # fails on an unknown name before anything is written
+    if name not in (*LAYOUTS, "megc2019"):
+        raise UserError(
+            f"{name}: has a reader and no writer; add its layout to deft_llm/corpora/layouts.py, or "
+            f"take one of {', '.join(LAYOUTS)}"
+        )
     if root.exists() and any(root.iterdir()):
         raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")
     with _emptied_after_failure(root):

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from deft_llm.cli.main import app
 from deft_llm.corpora import synthetic
+from deft_llm.corpora.base import CORPORA
 from deft_llm.corpora.synthetic import write_corpus
 from deft_llm.errors import UserError
 
@@ -83,3 +84,11 @@ def test_a_stopped_simulation_leaves_no_half_corpus(
     monkeypatch.setattr(synthetic, "render_many", lambda specs, *_: map(tiny, specs))
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0, again.output
+
+
+def test_a_corpus_without_a_writer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CORPORA, "mine", CORPORA["mmew"])
+    with pytest.raises(UserError, match=r"mine: has a reader and no writer; .*layouts\.py"):
+        write_corpus("mine", tmp_path / "fake")
