@@ -94,8 +94,8 @@ def write_corpus(
     load_class(name)  # fails on an unknown name before anything is written
     if name not in (*LAYOUTS, "megc2019"):
         raise UserError(
-            f"{name}: has a reader and no writer; add its layout to deft_llm/corpora/layouts.py, or "
-            f"take one of {', '.join(LAYOUTS)}"
+            f"{name}: has a reader and no writer; add its layout to deft_llm/corpora/layouts.py, "
+            f"or take one of {', '.join(LAYOUTS)}"
         )
     if root.exists() and any(root.iterdir()):
         raise UserError(f"{root}: not empty; give a new folder for the simulated corpus")

@@ -75,7 +75,7 @@ class SidedNet(Recognizer):
     """The least that reads flow of one size, which the class states."""
 
     inputs = ("flow_uvs",)
-    side = 12
+    side: int | None = 12
     feature_dim = 3
 
     def __init__(self, classes: int) -> None:
