@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import yaml
@@ -77,6 +77,8 @@ class AuBenchmark(OfCorpora):
         folds: For "kfold".
         published: Scores from elsewhere.
     """
+
+    told: ClassVar[tuple[str, ...]] = (*OfCorpora.told, "au")
 
     aus: list[int] = Field(min_length=1)
     protocol: Literal["cross_dataset", "loso", "kfold"] = "cross_dataset"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,12 @@ from deft_llm.evaluation.corpus_table.material import (
     require_other_people,
     settings_for,
 )
-from deft_llm.evaluation.corpus_table.models import entry_by_name, inputs_of, require_trained
+from deft_llm.evaluation.corpus_table.models import (
+    entry_by_name,
+    inputs_of,
+    require_options,
+    require_trained,
+)
 from deft_llm.evaluation.corpus_table.simulated import (
     SimulatedCorpus,
     require_one_kind,
@@ -49,6 +54,9 @@ class OfCorpora(Benchmark):
         entries: Available entries by name.
         schedule: How a network without an entry of its own is trained.
     """
+
+    #: Arguments of a recognizer that the benchmark gives by itself.
+    told: ClassVar[tuple[str, ...]] = ("classes", "labels")
 
     corpora: dict[str, Path | None]
     corpus: Path | None = None
@@ -141,10 +149,11 @@ class OfCorpora(Benchmark):
 
         Raises:
             UserError: If a folder is not given, cannot be read, or holds another corpus, if
-                simulated and real corpora are mixed, if two show the same people, or if a
-                checkpoint, or the data that it learned from, is not there.
+                simulated and real corpora are mixed, if two show the same people, or if a model
+                lacks an option, its checkpoint, or the data that it learned from.
         """
         for name in names:
+            require_options(name, self.entries[name], self.told)
             require_trained(name, self.entries[name])
         read = [read_folder(self.reader_of(name), path) for name, path in self.folders().items()]
         require_one_kind([corpus for corpus, _ in read])

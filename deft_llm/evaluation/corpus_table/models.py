@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,27 @@ def require_trained(name: str, entry: ModelEntry) -> None:
             deque(folder_records(Path(first.learned_from)), maxlen=0)
     except UserError as error:
         raise UserError(f"model {name}: {error}") from error
+
+
+def require_options(name: str, entry: ModelEntry, told: Collection[str]) -> None:
+    """Look whether a recognizer has all options that it needs, before any clip is measured.
+
+    Args:
+        name: Name of the entry, for the message.
+        entry: The entry.
+        told: Arguments that the benchmark gives by itself.
+
+    Raises:
+        UserError: If one is missing.
+    """
+    made = registry.resolve(RECOGNIZERS, entry.recognizer, "recognizer")
+    for key, parameter in inspect.signature(made).parameters.items():
+        needed = parameter.default is parameter.empty and parameter.kind != parameter.VAR_KEYWORD
+        if needed and key not in (*told, *entry.options):
+            raise UserError(
+                f"model {name}: {entry.recognizer} needs its option {key}: "
+                f"entries.{name}.options.{key}=…"
+            )
 
 
 def entry_by_name(name: str, given: Mapping[str, Any], schedule: object) -> dict[str, Any]:

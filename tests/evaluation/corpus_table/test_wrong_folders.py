@@ -56,6 +56,17 @@ def test_the_folder_of_another_corpus(tmp_path: Path, write: WriteCorpus) -> Non
     assert "\n" not in message and "take the benchmark that reads samm" in message
 
 
+@pytest.mark.parametrize(("model", "option"), [("prior_flow", "weights"), ("deft_aus", "au")])
+def test_an_option_that_is_missing_is_told_before_anything_is_measured(
+    tmp_path: Path, write: WriteCorpus, model: str, option: str
+) -> None:
+    changed = changes(tmp_path, f"corpus={write('casme2')}", f"models=[{model}]")
+    said = rf"needs its option {option}: entries\.{model}\.options\.{option}=…"
+    with pytest.raises(UserError, match=said):
+        run(resources.benchmark("casme2"), changed)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_half_unpacked_archive_is_named(tmp_path: Path, write: WriteCorpus) -> None:
     corpus = write("casme2")
     frames = corpus / "CASME2_RAW_selected"
