@@ -1,7 +1,8 @@
 """DEFT-LLM on measured clips as a row of recognition tables: as it is, and its heads alone.
 
 Neither learns from the clips that a benchmark trains on. As it is, the class is the label that the
-language model finds likeliest as the whole answer, so nothing has to be parsed.
+language model finds likeliest as the whole answer, weighed with published codings of the AUs
+(``codings.py``), so nothing has to be parsed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from deft_llm import facs
 from deft_llm.answers import COARSE_LABELS
 from deft_llm.data.features import Features
 from deft_llm.deft.inference.explainer import Explainer
-from deft_llm.deft.inference.scoring import label_log_likelihoods
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
 
@@ -106,12 +106,9 @@ class DeftClipClassifier(DeftRecognizer):
     """The whole model by label likelihood, over the labels of the benchmark alone."""
 
     def _probabilities(self, tokens: dict[str, Tensor]) -> Tensor:
-        explainer = self.explainer
-        question = explainer.processor.prompts[self.question]
-        found = label_log_likelihoods(
-            explainer.model, explainer.processor, tokens, question, self.labels
-        )
-        return explainer.calibration.probabilities(_COARSE if self.coarse else _FINE, found)
+        label_set = _COARSE if self.coarse else _FINE
+        found = self.explainer.label_scores(tokens, self.question, self.labels, label_set)
+        return self.explainer.calibration.probabilities(label_set, found)
 
 
 class DeftHeads(DeftRecognizer):

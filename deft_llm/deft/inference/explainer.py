@@ -1,9 +1,10 @@
 """Explain a measured clip and answer questions about it.
 
-Label likelihoods give the class. The emotion and the AUs come from a structured answer that is
-generated with that class fixed and that may name only AUs which the measured motion speaks for; the
-words are then written from the evidence (``wording.py``). If nothing moved, or the motion is larger
-than any the model has learned from, no emotion is named and the language model does not run.
+Label likelihoods, weighed with published codings of the AUs (``codings.py``), give the class. The
+emotion and the AUs come from a structured answer that is generated with that class fixed and that
+may name only AUs which the measured motion speaks for; the words are then written from the evidence
+(``wording.py``). If nothing moved, or the motion is larger than any the model has learned from, no
+emotion is named and the language model does not run.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from deft_llm.deft.inference import tools, wording
 from deft_llm.deft.inference.adapted import model_path, reader_path
 from deft_llm.deft.inference.answer import Answer
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration
+from deft_llm.deft.inference.codings import Codings
 from deft_llm.deft.inference.conversation import (
     HALF_A_LETTER,
     check_request,
@@ -77,7 +79,7 @@ class Answers:
     """The model's outputs for a batch of clips, unchecked.
 
     Attributes:
-        log_likelihoods: (B, L) over the label set "coarse".
+        log_likelihoods: (B, L) over the label set "coarse", with what codings say.
         texts: Structured answers as generated.
         au_probabilities: (B, K, 2) from the AU head, left and right.
         emotion_probabilities: (B, E) from the emotion head.
@@ -104,7 +106,7 @@ class Explainer:
         Args:
             model: The model.
             processor: Its processor.
-            calibration: Temperatures of the probabilities.
+            calibration: Temperatures of the probabilities, and the weight of codings.
             reader: What reads the questions; None for the package's small network.
         """
         self.model, self.processor, self.reader = model.eval(), processor, reader
@@ -113,6 +115,7 @@ class Explainer:
         self._heard: tuple[Measurement, tuple[str, ...], Answers] | None = None
         self._explained: tuple[Measurement, tuple[str, ...], int, Explanation] | None = None
         config = model.config
+        self.codings = Codings(config.aus)
         self.sizes = FeatureSizes(
             config.structure_size, config.texture_size, config.texture_frames, config.map_size
         )
@@ -210,10 +213,28 @@ class Explainer:
         return self.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
 
     def likelihoods(self, tokens: dict[str, Tensor], label_set: str) -> Tensor:
-        """Log-likelihoods (B, L) of a set in ``calibration.LABEL_SETS`` for B encoded clips."""
-        kind, labels = LABEL_SETS[label_set]
+        """Scores (B, L) of a set in ``calibration.LABEL_SETS`` for B encoded clips."""
+        return self.label_scores(tokens, *LABEL_SETS[label_set], label_set)
+
+    @torch.inference_mode()
+    def label_scores(
+        self, tokens: dict[str, Tensor], kind: str, labels: Sequence[str], label_set: str
+    ) -> Tensor:
+        """Scores (B, L) of labels: log-likelihoods, and what codings say of the clips' AUs.
+
+        Args:
+            tokens: From ``encode``, B clips.
+            kind: The question that they answer.
+            labels: The labels.
+            label_set: The set in ``calibration.LABEL_SETS`` whose weight of codings counts.
+        """
         question = self.processor.prompts[kind]
-        return label_log_likelihoods(self.model, self.processor, tokens, question, labels)
+        found = label_log_likelihoods(self.model, self.processor, tokens, question, labels)
+        weight = self.calibration.codings.get(label_set, 0.0)
+        if not weight or not self.codings.know(labels):
+            return found
+        aus = self.model.heads(tokens)[1].sigmoid()
+        return found + weight * self.codings.log_shares(labels, aus).to(found)
 
     @torch.inference_mode()
     def answers(

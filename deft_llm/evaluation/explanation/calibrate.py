@@ -1,7 +1,7 @@
-"""Fit the temperatures of a checkpoint's label likelihoods on validation faces.
+"""Fit a checkpoint's calibration, temperatures and weights of codings, on validation faces.
 
-The model was not trained on these faces, and no benchmark in ``apart_from`` tests on them. The
-temperatures are written to the checkpoint folder (``deft/inference/calibration.py``).
+The model was not trained on these faces, and no benchmark in ``apart_from`` tests on them. What is
+fitted is written to the checkpoint folder (``deft/inference/calibration.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from deft_llm import resources
 from deft_llm.config import Settings, load, read_yaml
 from deft_llm.data.simulated import SimulatedData, head_at_hand, simulated_clips, specs
-from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_temperature
+from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_calibration
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.references import training_draw
@@ -43,14 +43,14 @@ class CalibrationSettings(Settings):
 
 
 def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], Path]:
-    """Fit the temperatures and write them.
+    """Fit the calibration and write it.
 
     Args:
         path: ``eval/benchmarks/calibration.yaml``, or a file like it.
         overrides: Dotted changes.
 
     Returns:
-        Temperatures, and the calibration error before and after on the same clips; the file.
+        What is fitted, and the calibration error before and after on the same clips; the file.
 
     Raises:
         UserError: If validation faces are used in training or tests, or no clips are left.
@@ -66,14 +66,20 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
             require_unseen(specs(tested), drawn, f"{benchmark} and validation")
     explainer = Explainer.load(settings.checkpoint)  # a wrong folder fails before the rendering
     clips = [clip for data in sets for clip in simulated_clips(data, settings.output)]
+    explainer.calibration = Calibration()  # the language model alone
     replies = ask(explainer, clips, write=False)
-    figures, temperatures = [], {}
-    for name in LABEL_SETS:
-        likelihoods, labels = labelled_scores(clips, replies, name)
-        temperatures[name] = fit_temperature(likelihoods, labels.tolist())
+    figures: list[Figure] = []
+    temperatures: dict[str, float] = {}
+    codings: dict[str, float] = {}
+    for name, (_, names) in LABEL_SETS.items():
+        likelihoods, labels, aus = labelled_scores(clips, replies, name)
+        shares = explainer.codings.log_shares(names, aus)
+        temperatures[name], codings[name] = fit_calibration(likelihoods, shares, labels.tolist())
         figures.append(Figure(f"temperature_{name}", temperatures[name]))
-        for when, fitted in (("before", {}), ("after", temperatures)):
-            probabilities = Calibration(fitted).probabilities(name, likelihoods)
+        figures.append(Figure(f"codings_{name}", codings[name]))
+        both = likelihoods + codings[name] * shares
+        for when, fitted, scores in (("before", {}, likelihoods), ("after", temperatures, both)):
+            probabilities = Calibration(fitted).probabilities(name, scores)
             error = expected_calibration_error(probabilities.numpy(), labels.numpy())
             figures.append(Figure(f"ece_{name}_{when}", error))
     fitted_on = {
@@ -82,7 +88,7 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
         # Only what decides the clips goes into the file, not how they were computed.
         "sets": [data.model_dump(exclude={"workers", "variants", "turns"}) for data in sets],
     }
-    return figures, Calibration(temperatures, fitted_on).save(
+    return figures, Calibration(temperatures, fitted_on, codings).save(
         resources.checkpoint(settings.checkpoint)
     )
 

@@ -66,7 +66,7 @@ def calibration(trial: Trial) -> Values:
     """Expected calibration error of the label likelihoods."""
     values: Values = {}
     for name in trial.label_sets:
-        likelihoods, wanted = labelled_scores(trial.clips, trial.replies, name)
+        likelihoods, wanted, _ = labelled_scores(trial.clips, trial.replies, name)
         probabilities = trial.explainer.calibration.probabilities(name, likelihoods)
         error = expected_calibration_error(probabilities.numpy(), wanted.numpy())
         values[f"{name}_ece"] = error

@@ -51,8 +51,8 @@ def confusion(
 
 def labelled_scores(
     clips: Sequence[MeasuredClip], replies: Sequence[Reply], label_set: str
-) -> tuple[Tensor, Tensor]:
-    """Log-likelihoods (N, L) and true indices (N,) of the clips that have a label of the set.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (N, L), true indices (N,) and AUs (N, K, 2) of the clips with a label of the set.
 
     Clips without a face have no likelihoods and are left out.
 
@@ -62,7 +62,7 @@ def labelled_scores(
         label_set: "coarse", "three" or "seven".
     """
     names = LABEL_SETS[label_set][1]
-    rows, wanted = [], []
+    rows, wanted, aus = [], [], []
     for clip, reply in zip(clips, replies, strict=True):
         # The coarse labels also cover clips outside the three classes: "others", or no AU at all.
         if label_set == "coarse":
@@ -74,8 +74,10 @@ def labelled_scores(
         if label is not None and values:
             rows.append([values[name] for name in names])
             wanted.append(names.index(label))
+            aus.append(torch.from_numpy(reply.au_probabilities))
     # Reshaped, so that (0, L) comes back when no clip has a label.
-    return torch.tensor(rows).reshape(len(rows), len(names)), torch.tensor(wanted).long()
+    scores = torch.tensor(rows).reshape(len(rows), len(names))
+    return scores, torch.tensor(wanted).long(), torch.stack(aus) if aus else torch.zeros(0, 0, 2)
 
 
 def scored_aus(least_share: float = LEAST_AU_SHARE) -> list[int]:
