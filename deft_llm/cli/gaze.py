@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deft_llm.cli.console import check_output, refuse_input, show, stoppable, stopped
 from deft_llm.cli.eyes import size_of
 from deft_llm.errors import UserError
+
+if TYPE_CHECKING:
+    from deft_llm.gaze.refine import RefineSettings
+
+_OF_REFINING = ("--causal", "--released", "--mode", "--direction")  # nothing without refinement
 
 
 def gaze(
@@ -83,48 +88,21 @@ def gaze(
         write_plot,
         write_results,
     )
-    from deft_llm.config import validate_settings
-    from deft_llm.gaze.checks import check_cells
     from deft_llm.gaze.readers import open_events
-    from deft_llm.gaze.refine import RefineSettings
     from deft_llm.gaze.tables import read_labels
 
-    refined = refine or predictions is not None
     # Beside the table, under its name: one option less.
     picture = out.with_suffix(".png") if plot else None
     _check_outputs(out, picture, [p for p in (events, predictions, labels) if p is not None])
-    for option, given in (
-        ("--causal", causal),
-        ("--released", released),
-        ("--mode", mode is not None),
-        ("--direction", direction is not None),
-    ):
-        if given and not refined:
-            raise UserError(f"{option}: says how to refine; give --refine or --predictions as well")
-    if rate is not None and predictions is None:
-        raise UserError("--rate: of predictions without times; give --predictions as well")
-    if released and (mode is not None or direction is not None or causal):
-        raise UserError("--released: refines as published; leave --mode, --direction, --causal out")
-    if tracker is not None and predictions is not None:
-        raise UserError("--tracker and --predictions: what predicts is one of them; give one")
-    # The options in words of the library, which checks what they may be.
-    settings = validate_settings(
-        RefineSettings,
-        {
-            "grid": size_of(grid, "--grid"),
-            "sensor": size_of(sensor, "--sensor"),
-            "mode": mode or "covariance",
-            "direction": direction or "inverse",
-            # Both are settings of the paper's median; "walk" has none of them.
-            "filter": "median" if mode or direction else "walk",
-            "estimator": None if flow == "none" else flow,
-            # At the 100 samples a second of 3ET+, 20 ms.
-            "ahead": 2 if causal else None,
-            "released": released,
-        },
-        "gaze",
-    )
-    check_cells(settings.sensor, settings.grid)
+    given = {
+        **{"--refine": refine, "--causal": causal, "--released": released},
+        **{"--mode": mode is not None, "--direction": direction is not None},
+        **{"--predictions": predictions is not None, "--rate": rate is not None},
+        **{"--tracker": tracker is not None},
+    }
+    _check_together({option for option, there in given.items() if there})
+    refined = refine or predictions is not None
+    settings = _settings(grid, sensor, mode, direction, flow, causal, released)
     # Before the tracking, which a mistake in them would make in vain.
     truth = None if labels is None else read_labels(labels)
     source = open_events(events)
@@ -153,3 +131,61 @@ def _check_outputs(out: Path, picture: Path | None, read: list[Path]) -> None:
     for file in (out, picture):
         check_output(file)
         refuse_input("-o", file, read)
+
+
+def _check_together(given: set[str]) -> None:
+    """Refuse options that contradict each other, or that would change nothing.
+
+    Args:
+        given: Names of the options that the user gave.
+
+    Raises:
+        UserError: If there are such.
+    """
+    if not given & {"--refine", "--predictions"}:
+        for option in (name for name in _OF_REFINING if name in given):
+            raise UserError(f"{option}: says how to refine; give --refine or --predictions as well")
+    if "--rate" in given and "--predictions" not in given:
+        raise UserError("--rate: of predictions without times; give --predictions as well")
+    if "--released" in given and given & {"--mode", "--direction", "--causal"}:
+        raise UserError("--released: refines as published; leave --mode, --direction, --causal out")
+    if given >= {"--tracker", "--predictions"}:
+        raise UserError("--tracker and --predictions: what predicts is one of them; give one")
+
+
+def _settings(
+    grid: str,
+    sensor: str,
+    mode: str | None,
+    direction: str | None,
+    flow: str,
+    causal: bool,
+    released: bool,
+) -> RefineSettings:
+    """The options in words of the library, which checks what they may be.
+
+    Raises:
+        UserError: If one is none of those that are known, or the cells are not square.
+    """
+    from deft_llm.config import validate_settings
+    from deft_llm.gaze.checks import check_cells
+    from deft_llm.gaze.refine import RefineSettings
+
+    settings = validate_settings(
+        RefineSettings,
+        {
+            "grid": size_of(grid, "--grid"),
+            "sensor": size_of(sensor, "--sensor"),
+            "mode": mode or "covariance",
+            "direction": direction or "inverse",
+            # Both are settings of the paper's median; "walk" has none of them.
+            "filter": "median" if mode or direction else "walk",
+            "estimator": None if flow == "none" else flow,
+            # At the 100 samples a second of 3ET+, 20 ms.
+            "ahead": 2 if causal else None,
+            "released": released,
+        },
+        "gaze",
+    )
+    check_cells(settings.sensor, settings.grid)
+    return settings
