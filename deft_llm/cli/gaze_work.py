@@ -76,20 +76,31 @@ def tracked_or_read(
     Raises:
         UserError: If the file or the folder is wrong, or the tracker's grid is another.
     """
-    from deft_llm.cli.light_start import use_one_thread
+    if predictions is not None:
+        return _read(predictions, rate, source.span[0])
+    return _tracked(source, tracker, settings)
+
+
+def _read(predictions: Path, rate: float, start: int) -> Before:
+    """Predictions of a file; those without times are ``rate`` a second from ``start`` on, µs."""
     from deft_llm.gaze.tables import read_predictions
 
-    if predictions is not None:
-        read = read_predictions(predictions)
-        times = read.times
-        if times is None:
-            if not 0 < rate < float("inf"):
-                raise UserError(f"--rate {rate:g}: expected predictions a second, above 0")
-            # As in 3ET+: row k is what is seen at the end of period k.
-            period = 1e6 / rate
-            times = (source.span[0] + period * np.arange(1, len(read.xy) + 1)).astype(np.int64)
-        show("tracker", f"{predictions}, {_predictions(len(read.xy))}")
-        return Before(read.xy, times, None)
+    read = read_predictions(predictions)
+    times = read.times
+    if times is None:
+        if not 0 < rate < float("inf"):
+            raise UserError(f"--rate {rate:g}: expected predictions a second, above 0")
+        # As in 3ET+: row k is what is seen at the end of period k.
+        period = 1e6 / rate
+        times = (start + period * np.arange(1, len(read.xy) + 1)).astype(np.int64)
+    show("tracker", f"{predictions}, {_predictions(len(read.xy))}")
+    return Before(read.xy, times, None)
+
+
+def _tracked(source: EventSource, tracker: Path | None, settings: RefineSettings) -> Before:
+    """Predictions of the own tracker, up to the end or Ctrl-C."""
+    from deft_llm.cli.light_start import use_one_thread
+
     use_one_thread()
     from deft_llm.gaze.tracker import Tracked, Tracker, joined
 
