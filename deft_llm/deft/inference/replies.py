@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from deft_llm import facs
-from deft_llm.answers import NOTHING, PLURALS, au_name
+from deft_llm.answers import PLURALS, au_name
 from deft_llm.clip import Evidence
+from deft_llm.deft.inference.reading_replies import aus, emotion, reading, why
 from deft_llm.deft.inference.sentences import (
     blinks_told,
     capital,
+    facts_of,
     likely_told,
     listed,
     motion,
     resting,
     rows_of,
     told,
-    unit_name,
 )
 from deft_llm.deft.inference.small_talk import talk
 from deft_llm.media.canonical import INTEROCULAR
@@ -147,13 +148,13 @@ def _compare(found: Findings) -> list[str]:
 
 
 def _when(found: Findings) -> list[str]:
-    times = [fact for fact in found.facts if fact.what == "time"]
     if found.query.of == "others":
         return _others(found)
+    times = facts_of(found.facts, "time")
     said = [f"{_VERBS[f.about]} at {f.value:.3f} s (frame {f.frames[0]})" for f in times]
     if not said:
         return _absent(found)
-    half = [f for f in found.facts if f.what == "half of the way"]
+    half = facts_of(found.facts, "half of the way")
     rises = [f"the {f.about} at {f.value:.3f} s" for f in half]
     return [f"It {listed(said)}.", *([f"Halfway to the apex: {listed(rises)}."] if rises else [])]
 
@@ -161,7 +162,7 @@ def _when(found: Findings) -> list[str]:
 def _absent(found: Findings) -> list[str]:
     """Why there is no time to tell: what is asked about is not there."""
     said = {fact.what for fact in found.facts}
-    words = _aus if "named" in said else _emotion if "emotion" in said else told
+    words = aus if "named" in said else emotion if "emotion" in said else told
     return words(found)
 
 
@@ -180,8 +181,8 @@ def _others(found: Findings) -> list[str]:
 
 
 def _how_long(found: Findings) -> list[str]:
-    spans = [fact for fact in found.facts if fact.what == "duration"]
-    speeds = [fact for fact in found.facts if fact.what == "speed"]
+    spans = facts_of(found.facts, "duration")
+    speeds = facts_of(found.facts, "speed")
     if not spans:
         return _speeds(speeds) or _absent(found)
     first = _SPANS.get(spans[0].about, "It takes {}").format(f"{spans[0].value:.3f} s")
@@ -202,7 +203,7 @@ def _speeds(facts: Sequence[Fact]) -> list[str]:
 
 
 def _order(found: Findings) -> list[str]:
-    timed = [fact for fact in found.facts if fact.what == "time"]
+    timed = facts_of(found.facts, "time")
     together = any(fact.what == "order" for fact in found.facts)
     # Six are as many as one reads in a sentence; our choice.
     said = [f"the {fact.about} at {fact.value:.3f} s" for fact in timed[:6]]
@@ -226,7 +227,7 @@ def _head(found: Findings) -> list[str]:
 
 
 def _blink(found: Findings) -> list[str]:
-    times = [fact for fact in found.facts if fact.what == "blink"]
+    times = facts_of(found.facts, "blink")
     if not times:
         return [_NO_BLINK if found.query.of != "wink" else "No wink is seen."]
     if found.query.of != "wink":
@@ -266,134 +267,17 @@ def _quality(found: Findings) -> list[str]:
     return said
 
 
-def _aus(found: Findings) -> list[str]:
-    sentences = []
-    named = [fact for fact in found.facts if fact.what == "named"]
-    if named and found.query.kind == "confidence" and found.query.of == "aus":
-        return [f"{listed([f'{au_name(fact.about)} ({fact.unit})' for fact in named])}."]
-    if named and not found.query.aus:
-        units = ", ".join(au_name(fact.about) for fact in named)
-        return [units if found.polarity is None else f"{units}."]
-    for fact in found.facts:
-        if fact.what == "likely":
-            sentences.append(
-                f"{unit_name(fact.about)} is not named, but the AU head, which sees all frames, "
-                f"gives it {fact.value:.2f}."
-            )
-    for fact in named:
-        if fact.value:
-            sentences += [f"{au_name(fact.about)} is named ({fact.unit}).", *motion(fact.evidence)]
-        else:
-            share = f" ({fact.unit})" * bool(fact.unit)
-            sentences.append(f"{au_name(fact.about)} is not named{share}.")
-    rest = [fact for fact in found.facts if fact.what == "moved"]
-    if any(fact.value is False for fact in rest):
-        sentences += resting(rest)
-    elif rest and named:
-        would = motion(rows_of(rest))
-        sentences += ["Motion that would fit it:", *would] if would else resting(rest)
-    elif named and not any(fact.value for fact in named) and not found.untold:
-        sentences.append("What moved does not fit it.")
-    else:
-        sentences += [*motion(rows_of(rest)), *resting(rest)]
-    if fitting := [
-        facs.au_short(fact.about) for fact in found.facts if fact.what == "fits" and fact.value
-    ]:
-        sentences.append(f"No action unit is named; what moved fits {', '.join(fitting)}.")
-    if any(fact.what == "number" for fact in found.facts):
-        sentences.append("No action unit is named.")
-    return sentences
-
-
-def _reading(fact: Fact) -> str:
-    if fact.value == NOTHING:
-        return f"The model names no emotion ({fact.unit})." if fact.unit else "No emotion is named."
-    if fact.value == "others":
-        return f"It fits none of the basic emotions ({fact.unit})."
-    return f"It is read as {fact.value} ({fact.unit})."
-
-
-def _emotion(found: Findings) -> list[str]:
-    sentences = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
-    for fact in found.facts:
-        if fact.what == "about as likely as" and fact.value == fact.about:
-            sentences.append(f"The emotion head finds {fact.about} likeliest ({fact.unit}).")
-        elif fact.what == "about as likely as":
-            sentences.append(
-                f"The emotion head hardly tells {fact.about} from {fact.value} ({fact.unit})."
-            )
-        elif fact.what == "probability":
-            sentences.append(f"The class {fact.about} has probability {fact.value:.2f}.")
-        elif fact.what == "doubt":
-            sentences.append(f"{capital(str(fact.value))}.")
-        elif fact.what == "reasons":
-            sentences.insert(0, str(fact.value))
-        elif fact.what.startswith("share of codings"):
-            label = fact.what.rpartition(" ")[2]
-            share = f"{100 * float(fact.value or 0):.0f} %"
-            sentences.append(
-                f"Of the published codings with {facs.au_short(fact.about)}, {share} are {label}."
-            )
-    near = [fact for fact in found.facts if fact.what == "of the same class as"]
-    if near:
-        labels = listed([fact.about for fact in near])
-        be = "are" if len(near) > 1 else "is"
-        sentences.append(
-            f"{capital(labels)} {be} of the same class as {near[0].value}; within a class the "
-            "model names one, without a probability."
-        )
-    return [*dict.fromkeys(sentences), *resting(found.facts)]
-
-
-def _against(found: Findings) -> list[str]:
-    """What speaks against AUs, after what is named."""
-    told = _aus(found)
-    elsewhere = motion(rows_of([fact for fact in found.facts if fact.what == "elsewhere"]))
-    resting = [f"the {fact.about} ({fact.unit})" for fact in found.facts if fact.what == "at rest"]
-    if elsewhere:
-        told += ["Against it:", *elsewhere]
-    elif any(fact.what == "named" and fact.value for fact in found.facts):
-        told.append("No motion that was measured speaks against it.")
-    if resting:
-        stay = "stays" if len(resting) == 1 else "stay"
-        told.append(f"It can move {listed(resting)}, which {stay} at rest.")
-    return told
-
-
-def _why(found: Findings) -> list[str]:
-    if found.query.aus:
-        return _against(found) if found.query.kind == "why_not" else _aus(found)
-    explained = [fact for fact in found.facts if fact.what == "explained by"]
-    if explained:
-        said = [
-            f"The {f.about}: {f.value or 'no named action unit explains it'}." for f in explained
-        ]
-        return [*motion(rows_of(explained)), *said]
-    if any(fact.what == "moved" and fact.value for fact in found.facts):
-        return told(found)
-    sentences = _emotion(found)
-    reasons = next((str(f.value) for f in found.facts if f.what == "reasons"), "")
-    # The reasons conclude on the reading themselves.
-    return [
-        s for s in sentences if not (reasons and s.startswith(("It is read", "The model names")))
-    ]
-
-
 def _summary(found: Findings) -> list[str]:
     facts = found.facts
     if found.query.of == "json":
         return [str(facts[0].value)]
-    if found.query.of == "sentence" and (rows := rows_of(_moving(facts))):
+    if found.query.of == "sentence" and (rows := rows_of(facts_of(facts, "moved"))):
         return [_sentence(found, rows)]
-    reading = [_reading(fact) for fact in facts if fact.what == "emotion"]
-    aus = [au_name(fact.about) for fact in facts if fact.what == "named"]
-    moved = motion(rows_of(_moving(facts)))
-    said = [f"Action units: {', '.join(aus)}."] if aus else []
-    return [*reading, *said, *moved, *resting(facts), *_when(found)[: bool(moved)], *_length(found)]
-
-
-def _moving(facts: Sequence[Fact]) -> list[Fact]:
-    return [fact for fact in facts if fact.what == "moved"]
+    reads = [reading(fact) for fact in facts_of(facts, "emotion")]
+    units = [au_name(fact.about) for fact in facts_of(facts, "named")]
+    moved = motion(rows_of(facts_of(facts, "moved")))
+    said = [f"Action units: {', '.join(units)}."] if units else []
+    return [*reads, *said, *moved, *resting(facts), *_when(found)[: bool(moved)], *_length(found)]
 
 
 def _sentence(found: Findings, rows: Sequence[Evidence]) -> str:
@@ -406,8 +290,8 @@ def _sentence(found: Findings, rows: Sequence[Evidence]) -> str:
         f"{max(row.magnitude for row in group):.2f} px"
         for way, group in ways.items()
     ]
-    reading = [_reading(fact) for fact in found.facts if fact.what == "emotion"]
-    read = f"{reading[0].removesuffix('.')}: " if reading else ""
+    reads = [reading(fact) for fact in facts_of(found.facts, "emotion")]
+    read = f"{reads[0].removesuffix('.')}: " if reads else ""
     times = {fact.about: fact.value for fact in found.facts if fact.what == "time"}
     when = f", from {times['onset']:.3f} to {times['offset']:.3f} s" if times else ""
     return capital(f"{read}{listed(moved)}{when}.")
@@ -438,13 +322,13 @@ _WORDS: dict[str, Callable[[Findings], list[str]]] = {
     "blink": _blink,
     "count": _count,
     "quality": _quality,
-    "au": _aus,
-    "emotion": _emotion,
-    "probability": lambda found: _aus(found) if found.query.aus else _emotion(found),
+    "au": aus,
+    "emotion": emotion,
+    "probability": lambda found: aus(found) if found.query.aus else emotion(found),
     "confidence": lambda found: (
-        _aus(found) if found.query.aus or found.query.of == "aus" else _emotion(found)
+        aus(found) if found.query.aus or found.query.of == "aus" else emotion(found)
     ),
-    "why": _why,
-    "why_not": _why,
+    "why": why,
+    "why_not": why,
     "summary": _summary,
 }

@@ -18,6 +18,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def facts_of(facts: Sequence[Fact], what: str) -> list[Fact]:
+    """Those of one property."""
+    return [fact for fact in facts if fact.what == what]
+
+
 def motion(rows: Sequence[Evidence]) -> list[str]:
     """One sentence for each region or pair that moved: where to, how strongly, how many px."""
     by_region = {row.region: row for row in rows}
@@ -56,7 +61,7 @@ def rows_of(facts: Sequence[Fact]) -> list[Evidence]:
 
 def resting(facts: Sequence[Fact], where: str = "") -> list[str]:
     """What did not move, in words; ``where`` stands for more than a few regions."""
-    still = [fact for fact in facts if fact.what == "moved" and fact.value is False]
+    still = [fact for fact in facts_of(facts, "moved") if fact.value is False]
     if not still:
         return []
     if still[0].about == "movement":
@@ -85,11 +90,11 @@ def told(found: Findings) -> list[str]:
     """What moved, what does not fit the AUs asked about, what rests, and blinks."""
     unfit = [
         f"What moved does not fit {unit_name(fact.about)}."
-        for fact in found.facts
-        if fact.what == "fits" and not fact.value
+        for fact in facts_of(found.facts, "fits")
+        if not fact.value
     ]
     moving = [*motion(rows_of(found.facts)), *likely_told(found.facts)]
-    blinks = [fact for fact in found.facts if fact.what == "blink"]
+    blinks = facts_of(found.facts, "blink")
     if blinks and _nothing(found.facts):
         return [*blinks_told(blinks), "Besides, no region moved above the noise floor."]
     still = resting(found.facts, _whole_place(found))
@@ -102,7 +107,7 @@ def _nothing(facts: Sequence[Fact]) -> bool:
 
 def likely_told(facts: Sequence[Fact]) -> list[str]:
     """Regions that likely moved, and how sure that is; without a direction, which is not sure."""
-    found = [fact for fact in facts if fact.what == "likely" and fact.unit]
+    found = [fact for fact in facts_of(facts, "likely") if fact.unit]
     if not found:
         return []
     said = [f"the {fact.about} ({fact.value:.2f} px, {fact.unit})" for fact in found]
