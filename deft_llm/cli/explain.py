@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deft_llm.cli.clips import find_clips
+from deft_llm.cli.clips import FoundClip, find_clips
 from deft_llm.cli.console import (
     Checkpoint,
     ClipInterval,
@@ -21,6 +22,7 @@ from deft_llm.cli.console import (
 )
 from deft_llm.cli.explaining import STAGES, ClipFailed, Explaining, parse_interval
 from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
+from deft_llm.cli.lines import Lines
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.cli.scan_option import ScanFile, scan_given
@@ -101,26 +103,29 @@ def explain(
             samples=samples,
             reading=reading,
             figure=figure,
-            quiet=results.on_stdout,
-            progress=progress,
+            lines=Lines(progress, results.on_stdout),
         )
         work.check()
         if scan_line:
-            work.say("scan", scan_line)
-        for number, clip in enumerate(found):
-            if len(found) > 1:
-                # In front of the clip: what is logged while it is read stands below its name.
-                work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
-            try:
-                for row, record in work.explain(clip, number * len(STAGES)):
-                    results.add(row, record)
-                tally.done += 1
-            except ClipFailed as error:
-                tally.failed += 1
-                work.complain(f"deft-llm: {error}")
-                # The columns of a row load numpy, which a clip that cannot be read does not need.
-                if results.wanted:
-                    results.add(*work.failure(clip, error))
-        if len(found) > 1:
-            work.say("done", f"{tally.done} of {len(found)} clips explained", apart=True)
+            work.lines.say("scan", scan_line)
+        _explain_all(found, work, results, tally)
     raise tally.end()
+
+
+def _explain_all(
+    found: Sequence[FoundClip], work: Explaining, results: Results, tally: Tally
+) -> None:
+    for number, clip in enumerate(found):
+        work.lines.head(number, len(found), clip.path)
+        try:
+            for row, record in work.explain(clip, number * len(STAGES)):
+                results.add(row, record)
+            tally.done += 1
+        except ClipFailed as error:
+            tally.failed += 1
+            work.lines.complain(str(error))
+            # The columns of a row load numpy, which a clip that cannot be read does not need.
+            if results.wanted:
+                results.add(*work.failure(clip, error))
+    if len(found) > 1:
+        work.lines.say("done", f"{tally.done} of {len(found)} clips explained", apart=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.cli.clips import FoundClip
-from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.eyes import Eyes, recorded
 from deft_llm.cli.light_start import (
     check_model,
@@ -20,6 +18,7 @@ from deft_llm.cli.light_start import (
     use_one_thread,
     without_collection,
 )
+from deft_llm.cli.lines import Lines
 from deft_llm.cli.reading import Reading
 from deft_llm.errors import UserError
 from deft_llm.files import text_of
@@ -59,8 +58,7 @@ class Explaining:
         samples: Answers to sample beside the likeliest one.
         reading: How the clips are read.
         figure: Also write the report's figure for a paper.
-        quiet: Print nothing to stdout.
-        progress: Shows the stage.
+        lines: Where the findings are told, and the stage.
     """
 
     checkpoint: Path
@@ -73,8 +71,7 @@ class Explaining:
     samples: int
     reading: Reading
     figure: bool
-    quiet: bool
-    progress: Progress
+    lines: Lines
 
     def check(self) -> None:
         """Find what is wrong with model and questions before a clip is measured.
@@ -111,22 +108,22 @@ class Explaining:
         # Numbered from 1, as the folders of their reports are.
         for number, (info, measured) in enumerate(self._measure(clip, step), 1):
             if number > 1:
-                self._print([""])
+                self.lines.tell([""])
             # A blink or a look aside moves lids and brows, and says nothing of a feeling.
             measurement = with_eyes(measured, self._recorded_eyes)
             # Before the model is asked, which may take minutes with a large one.
-            self._print(measured_lines(measurement))
-            self.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
+            self.lines.tell(measured_lines(measurement))
+            self.lines.progress.at(step + 2, f"{clip.path.name}: {STAGES[2]}")
             explanation = self.explainer.explain(measurement, samples=self.samples)
-            self._print(explained_lines(explanation))
-            self.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
+            self.lines.tell(explained_lines(explanation))
+            self.lines.progress.at(step + 3, f"{clip.path.name}: {STAGES[3]}")
             from deft_llm.service.clip_service import ClipResult
 
             # With the scan, on which the explanation above does not rest.
             result = ClipResult(info, measurement, explanation, self.scan)
             report = None if self.out is None else self._write(self.out, clip, result, number)
             if report is not None:
-                self.say("report", str(report))
+                self.lines.say("report", str(report))
             yield _success(clip, result, report, self._answers(measurement))
 
     def failure(self, clip: FoundClip, error: Exception) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -138,21 +135,6 @@ class Explaining:
         row |= dict.fromkeys(question_columns(self.questions))
         return row, {"file": name, "error": reason}
 
-    def say(self, label: str, text: str, apart: bool = False) -> None:
-        """Print a line with a label on its left, unless stdout belongs to the results."""
-        self._print([*([""] if apart else []), f"{label:<{COLUMN}}{text}"])
-
-    def complain(self, line: str) -> None:
-        """Print a line to stderr."""
-        with self.progress.above():
-            print(line, file=sys.stderr, flush=True)
-
-    def _print(self, lines: Iterable[str]) -> None:
-        if not self.quiet:
-            with self.progress.above():
-                # At once, even into a pipe: others may read along.
-                print(*lines, sep="\n", flush=True)
-
     def _measure(self, clip: FoundClip, step: int) -> Iterator[tuple[ClipInfo, Measurement]]:
         from deft_llm.cli.summary import clip_line, part_line, to_read
         from deft_llm.data.measuring import measure_video
@@ -161,12 +143,12 @@ class Explaining:
         if clip.problem:
             raise ClipFailed(clip.problem)
         try:
-            self.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
+            self.lines.progress.at(step, f"{clip.path.name}: {STAGES[0]}")
             options = self.reading.of(clip.path)
             read = to_read(clip.path, options)
             if line := clip_line(clip.path, read):
-                self.say("clip", line)
-            self.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
+                self.lines.say("clip", line)
+            self.lines.progress.at(step + 1, f"{clip.path.name}: {STAGES[1]}")
             use_one_thread()
             found = 0
             # A given interval is a single movement, wherever it is in the video.
@@ -179,7 +161,7 @@ class Explaining:
             if not found:
                 video, measurement = measure_video(clip.path, options, self.interval)
                 if line := part_line(read, video):
-                    self.say("part", line)
+                    self.lines.say("part", line)
                 yield ClipInfo.of(video), measurement
         except UserError as error:
             raise ClipFailed(str(error)) from error
@@ -194,7 +176,7 @@ class Explaining:
         if self.eyes is None:
             return None
         found, line = recorded(self.eyes)
-        self.say("eyes", line)
+        self.lines.say("eyes", line)
         return found
 
     def _write(self, out: Path, clip: FoundClip, result: ClipResult, number: int) -> Path:
@@ -237,8 +219,8 @@ class Explaining:
             turns = [(asked, answered.text) for asked, answered in talk]
             answer = self.explainer.answer(measurement, turns, question, samples=self.samples)
             talk.append((question, answer))
-            if not self.quiet:
-                with self.progress.above():
+            if not self.lines.quiet:
+                with self.lines.progress.above():
                     print(f"\n> {question}")
                     say(answer, measurement)
         return talk

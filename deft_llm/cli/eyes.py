@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deft_llm.cli.lines import counted
 from deft_llm.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,9 +76,7 @@ def recorded(eyes: Eyes) -> tuple[EyeContext, str]:
     from deft_llm.gaze.context import eye_context
 
     found = eye_context(*eyes)
-    blinks, shifts = len(found.blinks), len(found.shifts)
-    line = (
-        f"{blinks} blink{'' if blinks == 1 else 's'}, {shifts} gaze "
-        f"shift{'' if shifts == 1 else 's'} from {found.span[0]:.2f} to {found.span[1]:.2f} s"
-    )
-    return found, line
+    blinks = counted(len(found.blinks), "blink")
+    shifts = counted(len(found.shifts), "gaze shift")
+    first, last = found.span
+    return found, f"{blinks}, {shifts} from {first:.2f} to {last:.2f} s"

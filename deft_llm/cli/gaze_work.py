@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.cli.console import Progress, show
+from deft_llm.cli.lines import counted
 from deft_llm.errors import UserError
 from deft_llm.files import text_of
 
@@ -192,12 +193,8 @@ def _say(
     after: NDArray[np.float64],
 ) -> None:
     seconds = (result.times[-1] - result.times[0]) / 1e6
-    blinks = len(result.blinks)
-    show(
-        "found",
-        f"{blinks} blink{'' if blinks == 1 else 's'}, {len(saccades)} saccade"
-        f"{'' if len(saccades) == 1 else 's'} in {seconds:.2f} s",
-    )
+    blinks = counted(len(result.blinks), "blink")
+    show("found", f"{blinks}, {counted(len(saccades), 'saccade')} in {seconds:.2f} s")
     if refined:
         # Infinite: a sample waits for the end of the recording.
         late = "offline" if np.isinf(result.latency) else f"{1000 * result.latency:.0f} ms late"

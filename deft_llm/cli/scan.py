@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.console import CsvRows, JsonRecords, Tally, show, stoppable, tidy_end
+from deft_llm.cli.lines import with_name
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
 
@@ -66,9 +67,7 @@ def scan(
                 done = work.read(path)
             except UserError as error:
                 tally.failed += 1
-                # Errors from deep inside do not know which scan it was.
-                about = "" if path.name in str(error) else f"{path}: "
-                typer.echo(f"deft-llm: {about}{error}", err=True)
+                typer.echo(f"deft-llm: {with_name(path, error)}", err=True)
                 results.add(work.failed_row(path, error), {"scan": str(path), "error": str(error)})
                 continue
             if not results.on_stdout:

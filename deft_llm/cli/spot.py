@@ -20,6 +20,7 @@ from deft_llm.cli.console import (
     tidy_end,
 )
 from deft_llm.cli.eyes import SENSOR, EyesFile, EyesSensor, EyesStart, eyes_given
+from deft_llm.cli.lines import Lines
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.cli.spotting import Spotting, VideoFailed, seconds_of, video_key
@@ -110,18 +111,17 @@ def spot(
             reading=reading,
             results=results,
             megc=megc,
-            progress=progress,
+            lines=Lines(progress, results.on_stdout),
         )
         work.check()
         for number, clip in enumerate(found):
-            if len(found) > 1:
-                work.say(f"{number + 1}/{len(found)}", str(clip.path), apart=number > 0)
+            work.lines.head(number, len(found), clip.path)
             try:
                 # The bar begins where the videos before this one end, also where they failed.
                 work.search(clip, sum(lengths[:number]), lengths[number])
             except VideoFailed as error:
                 tally.failed += 1
-                work.complain(f"deft-llm: {error}")
+                work.lines.complain(str(error))
         work.finish(several=len(found) > 1)
     raise tally.end()
 

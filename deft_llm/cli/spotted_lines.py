@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deft_llm.cli.lines import counted
+
 if TYPE_CHECKING:
     from deft_llm.spotters.finder import Spotted
     from deft_llm.spotters.spot import Seen
-
-
-def counted(count: int, kind: str) -> str:
-    """A number of expressions of a kind, in words."""
-    return f"{count} {kind}-expression{'' if count == 1 else 's'}"
 
 
 def spotted_line(spotted: Spotted) -> tuple[str, str]:
@@ -54,7 +51,7 @@ def rate_line(searched: Sequence[tuple[str, float, int]]) -> str:
     low = float(chi2.ppf(0.025, 2 * count)) / 2 / minutes if count else 0.0
     high = float(chi2.ppf(0.975, 2 * count + 2)) / 2 / minutes
     return (
-        f"{counted(count, 'micro')} in {minutes:.2f} minutes with a face of {len(searched)} videos"
-        f": {count / minutes:.2f} a minute (95 % interval {low:.2f} to {high:.2f}); false alarms "
-        "if everybody rests"
+        f"{counted(count, 'micro-expression')} in {minutes:.2f} minutes with a face of "
+        f"{len(searched)} videos: {count / minutes:.2f} a minute (95 % interval "
+        f"{low:.2f} to {high:.2f}); false alarms if everybody rests"
     )

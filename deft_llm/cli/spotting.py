@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft_llm.cli.clips import FoundClip
-from deft_llm.cli.console import COLUMN, Progress
 from deft_llm.cli.eyes import Eyes, recorded
 from deft_llm.cli.light_start import check_model, load_explainer, use_one_thread
+from deft_llm.cli.lines import Lines, counted
 from deft_llm.cli.reading import Reading
 from deft_llm.cli.results import Results
-from deft_llm.cli.spotted_lines import counted, rate_line, seconds_with_face, spotted_line
+from deft_llm.cli.spotted_lines import rate_line, seconds_with_face, spotted_line
 from deft_llm.errors import UserError
 from deft_llm.files import text_of
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deft_llm.cli.search_log import SearchLog
     from deft_llm.clip import Expression
     from deft_llm.deft.inference.explainer import Explainer
+    from deft_llm.media.options import ReadOptions
     from deft_llm.spotters.finder import Finder, Found, Spotted
 
 
@@ -42,7 +43,7 @@ class Spotting:
         reading: How the videos are read.
         results: Rows and objects of all videos.
         megc: Where MEGC's table goes; None writes none.
-        progress: Counts seconds of video.
+        lines: Where the findings are told, and the seconds of video counted.
         searched: Name, seconds with a face and number of micro-expressions of each video.
         spotted: Subject and video -> micro-expressions.
         kept: What is kept when the command is stopped now.
@@ -56,7 +57,7 @@ class Spotting:
     reading: Reading
     results: Results
     megc: Path | None
-    progress: Progress
+    lines: Lines
     searched: list[tuple[str, float, int]] = field(default_factory=list)
     spotted: dict[tuple[str, str], tuple[Expression, ...]] = field(default_factory=dict)
     kept: str = "the same command goes on"
@@ -84,7 +85,6 @@ class Spotting:
             UserError: If the finder or the model cannot be loaded, or a file cannot be written.
         """
         from deft_llm.cli.search_log import SearchLog
-        from deft_llm.media.video import probe
         from deft_llm.spotters.spot import check_seen, search_video
 
         if clip.problem:
@@ -93,31 +93,23 @@ class Spotting:
         use_one_thread()
         # Outside the block below: a finder that cannot be loaded is not the fault of this video.
         finder = self._finder(seconds)
-        try:
-            options = self.reading.of(clip.path)
-            self._introduce(clip.path, options)
-            available = range(probe(clip.path, fps=options.fps).frames)
-        except UserError as error:
-            raise VideoFailed(str(error)) from error
-        read = available[options.start : options.stop : options.stride]
+        options, read = self._introduced(clip.path)
         explained = str(self.checkpoint) if self.checkpoint else ""
         settings = (finder.key, options, explained, bool(explained) and self.macro)
         log = SearchLog.open(self.out, clip, settings)
         known = tuple(log.seen)
         if known:
-            self.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
+            self.lines.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
         said = 0
         try:
             for step in search_video(clip.path, options, finder, log.folder / "motion", known):
-                self.progress.at(round(before + step.done * seconds), clip.path.name)
+                self.lines.progress.at(round(before + step.done * seconds), clip.path.name)
                 if step.seen is None:
                     continue
                 # What an earlier search has seen comes first, and is neither logged nor explained
                 # again.
                 if step.seen not in known:
-                    # Frames of the video: by its apex an expression is known in all parts.
-                    told = {f.spotted.expression.interval.apex: f for f in step.found}
-                    log.add(step.seen, {apex: self._explained(log, f) for apex, f in told.items()})
+                    log.add(step.seen, self._all_explained(log, step.found))
                 said = self._say_settled(log, said, step.done == 1.0)
             check_seen(log.seen, clip.path.name)
         except KeyboardInterrupt:
@@ -135,20 +127,9 @@ class Spotting:
             from deft_llm.corpora.megc_spotting import write_spotting
 
             write_spotting(self.megc, self.spotted)
-            self.say("MEGC", str(self.megc))
+            self.lines.say("MEGC", str(self.megc))
         if several and self.searched:
-            self.say("in all", rate_line(self.searched), apart=True)
-
-    def say(self, label: str, text: str, apart: bool = False) -> None:
-        """Print a line with a label on its left, unless stdout belongs to the results."""
-        if not self.results.on_stdout:
-            with self.progress.above():
-                print(*([""] if apart else []), f"{label:<{COLUMN}}{text}", sep="\n", flush=True)
-
-    def complain(self, line: str) -> None:
-        """Print a line to stderr."""
-        with self.progress.above():
-            print(line, file=sys.stderr, flush=True)
+            self.lines.say("in all", rate_line(self.searched), apart=True)
 
     def _finder(self, seconds: float) -> Finder:
         """What searches a video of that length."""
@@ -157,7 +138,7 @@ class Spotting:
         name = suited(self.spotter, seconds)
         # A video that cannot be read has no length, and is told of when it is opened.
         if name != self.spotter and seconds:
-            self.say("note", f"shorter than {CONTEXT:.0f} s: searched without the network")
+            self.lines.say("note", f"shorter than {CONTEXT:.0f} s: searched without the network")
         if name not in self._finders:
             self._finders[name] = self._loaded(name)
         return self._finders[name]
@@ -171,7 +152,7 @@ class Spotting:
         from deft_llm.spotters.eye_aware import EyeAwareFinder
 
         seen, line = recorded(self.eyes)
-        self.say("eyes", line)
+        self.lines.say("eyes", line)
         return EyeAwareFinder(finder, seen)
 
     @cached_property
@@ -180,11 +161,31 @@ class Spotting:
         assert self.checkpoint is not None
         return load_explainer(self.checkpoint)
 
-    def _introduce(self, path: Path, options: Any) -> None:
-        from deft_llm.cli.summary import clip_line, to_read
+    def _introduced(self, path: Path) -> tuple[ReadOptions, range]:
+        """Tell of a video; returns how it is read, and the numbers of the frames that are.
 
-        if line := clip_line(path, to_read(path, options)):
-            self.say("video", line)
+        Raises:
+            VideoFailed: If it cannot be read.
+        """
+        from deft_llm.cli.summary import clip_line, to_read
+        from deft_llm.media.video import probe
+
+        try:
+            options = self.reading.of(path)
+            if line := clip_line(path, to_read(path, options)):
+                self.lines.say("video", line)
+            available = range(probe(path, fps=options.fps).frames)
+        except UserError as error:
+            raise VideoFailed(str(error)) from error
+        return options, available[options.start : options.stop : options.stride]
+
+    def _all_explained(
+        self, log: SearchLog, found: Sequence[Found]
+    ) -> dict[int, dict[str, Any] | None]:
+        """What the model says of each expression of a part, by its apex."""
+        # Frames of the video: by its apex an expression is known in all parts.
+        told = {each.spotted.expression.interval.apex: each for each in found}
+        return {apex: self._explained(log, each) for apex, each in told.items()}
 
     def _explained(self, log: SearchLog, found: Found) -> dict[str, Any] | None:
         """What the model says of an expression, with pictures beside it; None without a model."""
@@ -224,7 +225,7 @@ class Spotting:
         for each in found[said:]:
             if not ended and (not times or each.seconds[2] > times[-1] - SETTLED):
                 break
-            self.say(*spotted_line(self._told(each, log)))
+            self.lines.say(*spotted_line(self._told(each, log)))
             said += 1
         return said
 
@@ -243,37 +244,43 @@ class Spotting:
     ) -> None:
         """Write the video's files and count what was found."""
         from deft_llm.cli.spotted_files import record_of, row_of, write_files
-        from deft_llm.spotters.finder import MOTION
         from deft_llm.spotters.spot import listed
 
         found = [self._told(each, log) for each in listed(log.seen, self.macro)]
-        # A remark of every part, such as on noise, is told once.
-        remarks = sorted({remark for part in log.seen for remark in part.remarks})
-        if finder.threshold is not None and any(each.scorer == MOTION for each in found):
-            remarks.append(
-                "a score of motion is of a movement that was found without the network: the "
-                "network's curve and threshold do not apply to it"
-            )
+        remarks = _remarks(log, found, finder)
         if whole:
             for remark in remarks:
-                self.say("note", remark)
-        micro = tuple(each.expression for each in found if each.kind == "micro")
-        # For the rate of several videos: what shows no face cannot hold false alarms.
-        face = seconds_with_face(log.seen)
+                self.lines.say("note", remark)
         explained = self.checkpoint is not None
         write_files(log, clip.path.name, found, finder, remarks, read, whole, explained)
         for each in found:
             self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))
         # MEGC scores micro-expressions apart from macro-expressions.
+        micro = tuple(each.expression for each in found if each.kind == "micro")
         self.spotted[video_key(clip)] = micro
         if whole:
             # Of a search that goes on, a part of another may yet be listed by itself.
             log.keep_pictures({each.expression.interval.apex for each in found})
-            told = [counted(len(micro), "micro")]
-            told += [counted(len(found) - len(micro), "macro")] if self.macro else []
-            self.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
-            self.say("results", str(log.folder))
+            # For the rate of several videos: what shows no face cannot hold false alarms.
+            face = seconds_with_face(log.seen)
+            told = [counted(len(micro), "micro-expression")]
+            told += [counted(len(found) - len(micro), "macro-expression")] if self.macro else []
+            self.lines.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
+            self.lines.say("results", str(log.folder))
             self.searched.append((clip.path.name, face, len(micro)))
+
+
+def _remarks(log: SearchLog, found: Sequence[Spotted], finder: Finder) -> list[str]:
+    """What the user should know of a search, such as on noise: each once, not of every part."""
+    from deft_llm.spotters.finder import MOTION
+
+    remarks = sorted({remark for part in log.seen for remark in part.remarks})
+    if finder.threshold is not None and any(each.scorer == MOTION for each in found):
+        remarks.append(
+            "a score of motion is of a movement that was found without the network: the "
+            "network's curve and threshold do not apply to it"
+        )
+    return remarks
 
 
 def video_key(clip: FoundClip) -> tuple[str, str]:
