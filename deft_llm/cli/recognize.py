@@ -15,11 +15,11 @@ from deft_llm.cli.console import (
     JsonRecords,
     Progress,
     Tally,
-    show,
     stoppable,
     tidy_end,
 )
 from deft_llm.cli.explaining import parse_interval
+from deft_llm.cli.lines import Lines, with_name
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
@@ -58,7 +58,7 @@ def recognize(
     Exit status: 0 every clip was named; 1 some failed (each told on stderr, and in its row); 2 all
     failed, or nothing could be started; 130 stopped by Ctrl-C, which keeps what is done.
     """
-    from deft_llm.cli.recognizing import Recognizing, clips_of_classes
+    from deft_llm.cli.recognizing import Recognizing, clips_of_classes, lines_of
 
     # Heat maps of an earlier run are a folder of pictures, as a clip may be.
     found = find_clips(clips, passed_over=heatmaps)
@@ -74,27 +74,19 @@ def recognize(
         steps as progress,
     ):
         work = Recognizing.of(model, weights, labelled, reading, progress, heatmaps)
+        lines = Lines(progress, results.on_stdout)
         for number, clip in enumerate(found):
             progress.at(len(labelled) + number, clip.path.name)
             try:
                 row, record = work.recognize(clip, frames)
             except UserError as error:
                 tally.failed += 1
-                # Errors from deep inside do not know which clip it was.
-                about = "" if clip.path.name in str(error) else f"{clip.path}: "
-                with progress.above():
-                    typer.echo(f"deft-llm: {about}{error}", err=True)
+                lines.complain(with_name(clip.path, error))
                 # The same columns as those of a clip that was named.
                 row, record = work.failure(clip, error)
             else:
-                if not results.on_stdout:
-                    with progress.above():
-                        show("clip", clip.path)
-                        show("class", work.line(record))
-                        if heatmaps is not None:
-                            show("heat map", record["heatmap"])
-                        if "au_pairs" in record:
-                            show("", work.pairs_line(record))
+                for label, text in lines_of(record):
+                    lines.say(label, text)
             results.add(row, record)
             tally.done += record["error"] is None
     raise tally.end()

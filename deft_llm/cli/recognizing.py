@@ -116,35 +116,19 @@ class Recognizing:
                 "nothing to compare the clips with; give labelled ones (--support), or a trained "
                 "network (--weights)"
             )
-        network = saved.network if saved is not None else None
-        name = saved.config.name if saved is not None else MOTION
-        if not isinstance(network, MPFNet):
-            for given, option, lacks in (
-                (network is not None and labelled, "--support", "takes no examples"),
-                (heatmaps, "--heatmaps", "draws none"),
-            ):
-                if given:
-                    advice = f"give an mpfnet, or leave {option} out"
-                    raise UserError(f"{option}: {name} {lacks}; {advice}")
+        _check_abilities(saved, bool(labelled), heatmaps is not None)
         if heatmaps is not None:
             with naming_disk_errors(heatmaps):
                 heatmaps.mkdir(parents=True, exist_ok=True)
         # Without examples the classes are those of the training.
         if saved is not None and not labelled:
             return cls(saved, None, tuple(saved.config.classes), reading, heatmaps)
-        shots = []
-        for number, (label, clip) in enumerate(labelled):
-            progress.at(number, f"support: {label}/{clip.path.name}")
-            measurement = _measured(clip.path, reading, None)
-            # It still is an example, of a class such as "nothing".
-            if not measurement.found:
-                logger.warning("support: %s: no movement above the noise", clip.path)
-            shots.append(_shot(str(clip.path), measurement, label))
+        shots = _shots(labelled, reading, progress)
         # In the order of the folders, which are sorted.
         classes = tuple(dict.fromkeys(label for label, _ in labelled))
         few: SupportSet
-        if isinstance(network, MPFNet):
-            few = FewShot(network, shots, classes)
+        if saved is not None and isinstance(saved.network, MPFNet):
+            few = FewShot(saved.network, shots, classes)
         else:
             few = MotionFewShot(shots, classes)
         return cls(saved, few, classes, reading, heatmaps)
@@ -231,17 +215,52 @@ class Recognizing:
     def _has_graph(self) -> bool:
         return self.saved is not None and isinstance(self.saved.network, PsyAU)
 
-    @staticmethod
-    def line(record: dict[str, Any]) -> str:
-        """The classes of a clip, the likeliest first."""
-        ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])
-        told = " · ".join(f"{name} {p:.2f}" for name, p in ranked)
-        return told if record["found"] else f"{told} (no movement above the noise)"
 
-    @staticmethod
-    def pairs_line(record: dict[str, Any]) -> str:
-        """The pairs of AUs that carried a class."""
-        return f"carried by {_in_words(record['au_pairs'])}"
+def lines_of(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Label and text of the lines that tell of a clip: its classes, the likeliest first."""
+    ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])
+    told = " · ".join(f"{name} {p:.2f}" for name, p in ranked)
+    lines = [
+        ("clip", record["file"]),
+        ("class", told if record["found"] else f"{told} (no movement above the noise)"),
+    ]
+    if "heatmap" in record:
+        lines.append(("heat map", record["heatmap"]))
+    if "au_pairs" in record:
+        lines.append(("", f"carried by {_in_words(record['au_pairs'])}"))
+    return lines
+
+
+def _check_abilities(saved: SavedRecognizer | None, examples: bool, heatmaps: bool) -> None:
+    """Refuse what the network cannot do; examples without a network are compared by motion.
+
+    Raises:
+        UserError: If it takes no examples, or draws no heat map.
+    """
+    if saved is not None and isinstance(saved.network, MPFNet):
+        return
+    name = saved.config.name if saved is not None else MOTION
+    for given, option, lacks in (
+        (examples and saved is not None, "--support", "takes no examples"),
+        (heatmaps, "--heatmaps", "draws none"),
+    ):
+        if given:
+            raise UserError(f"{option}: {name} {lacks}; give an mpfnet, or leave {option} out")
+
+
+def _shots(
+    labelled: list[tuple[str, FoundClip]], reading: Reading, progress: Progress
+) -> list[Shot]:
+    """Measure a support set."""
+    shots = []
+    for number, (label, clip) in enumerate(labelled):
+        progress.at(number, f"support: {label}/{clip.path.name}")
+        measurement = _measured(clip.path, reading, None)
+        # It still is an example, of a class such as "nothing".
+        if not measurement.found:
+            logger.warning("support: %s: no movement above the noise", clip.path)
+        shots.append(_shot(str(clip.path), measurement, label))
+    return shots
 
 
 def _shot(name: str, measurement: Measurement, label: str | None = None) -> Shot:
