@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deft_llm import __version__, facs
+from deft_llm.cli.lines import counted
 from deft_llm.cli.search_log import OBJECT, PAGE, PICTURES, PLOT, TABLE, SearchLog
 from deft_llm.files import text_of, write_bytes
 from deft_llm.service.batch import csv_line
@@ -84,11 +85,40 @@ def write_files(
     table = "".join(map(csv_line, (COLUMNS, *(list(row.values()) for row in rows))))
     # The table first: if the disk is full, the numbers are there.
     write_bytes(log.folder / TABLE, table.encode("utf-8", "backslashreplace"))
+    record = _record(log, name, found, finder, remarks, read, whole)
+    text = json.dumps(record, ensure_ascii=False) + "\n"
+    write_bytes(log.folder / OBJECT, text.encode("utf-8", "backslashreplace"))
+    drawn = record["curve"]
+    # A video that was stopped before its first part, or shows nothing at all.
+    if not drawn["seconds"]:
+        return
+    # JSON has no NaN, so the log keeps None.
+    height = np.array([np.nan if v is None else v for v in drawn["values"]], np.float64)
+    curve = Curve(np.array(drawn["seconds"]), height, finder.axis, finder.threshold)
+    marks = [_mark(each) for each in found]
+    write_bytes(log.folder / PLOT, spotting_plot(curve, marks, name))
+    if explained:
+        seconds = drawn["seconds"][-1] - drawn["seconds"][0]
+        summary = _summary(found, record["frames"], seconds, whole)
+        page = spotting_page(name, summary, curve, _sections(log, found, marks), remarks)
+        write_bytes(log.folder / PAGE, page.encode("utf-8", "backslashreplace"))
+
+
+def _record(
+    log: SearchLog,
+    name: str,
+    found: Sequence[Spotted],
+    finder: Finder,
+    remarks: Sequence[str],
+    read: range,
+    whole: bool,
+) -> dict[str, Any]:
+    """The object of a video; of ``write_files``'s arguments."""
     times = [time for part in log.seen for time in part.times]
     values = [value for part in log.seen for value in part.curve]
     numbers = [frame for part in log.seen for frame in part.frames]
     shares = _shares(numbers, read)
-    record = {
+    return {
         "version": __version__,
         "file": name,
         "finder": finder.key,
@@ -108,20 +138,6 @@ def write_files(
             "values": values,
         },
     }
-    text = json.dumps(record, ensure_ascii=False) + "\n"
-    write_bytes(log.folder / OBJECT, text.encode("utf-8", "backslashreplace"))
-    # A video that was stopped before its first part, or shows nothing at all.
-    if not times:
-        return
-    # JSON has no NaN, so the log keeps None.
-    height = np.array([np.nan if value is None else value for value in values], np.float64)
-    curve = Curve(np.array(times), height, finder.axis, finder.threshold)
-    marks = [_mark(each) for each in found]
-    write_bytes(log.folder / PLOT, spotting_plot(curve, marks, name))
-    if explained:
-        summary = _summary(found, sum(shares), times[-1] - times[0], whole)
-        page = spotting_page(name, summary, curve, _sections(log, found, marks), remarks)
-        write_bytes(log.folder / PAGE, page.encode("utf-8", "backslashreplace"))
 
 
 def _shares(numbers: Sequence[int], read: range) -> list[int]:
@@ -140,7 +156,7 @@ def _shares(numbers: Sequence[int], read: range) -> list[int]:
 
 def _summary(found: Sequence[Spotted], frames: int, seconds: float, whole: bool) -> str:
     count = {kind: sum(each.kind == kind for each in found) for kind in ("micro", "macro")}
-    told = [f"{n} {kind}-expression{'' if n == 1 else 's'}" for kind, n in count.items() if n]
+    told = [counted(n, f"{kind}-expression") for kind, n in count.items() if n]
     rest = "" if whole else " · stopped before its end"
     what = ", ".join(told) or "no expression"
     return f"{frames} frames · {seconds:.1f} s searched{rest} · {what}"
