@@ -11,6 +11,7 @@ import typer
 from deft_llm.cli.clips import one_clip
 from deft_llm.cli.console import Checkpoint, ClipPath, refuse_input, show
 from deft_llm.cli.light_start import check_model, load_explainer, use_one_thread
+from deft_llm.cli.lines import counted
 from deft_llm.cli.reading import USUAL, Reading, reads_videos
 from deft_llm.errors import UserError
 from deft_llm.resources import EMBEDDED
@@ -36,23 +37,10 @@ def chat(
     Ctrl-D, Ctrl-C or an empty line ends it. /query shows what is executed for each question,
     /save FILE writes the chat with its evidence as Markdown.
     """
-    from deft_llm.cli.summary import clip_line, face_line, part_line, to_read
-    from deft_llm.data.measuring import measure_video
-    from deft_llm.motion.eyes import with_eyes
-
     check_model(checkpoint)
     path = one_clip(clip)
-    options = reading.of(path)
-    read = to_read(path, options)
-    if line := clip_line(path, read):
-        show("clip", line)
-    use_one_thread()
-    part, measured = measure_video(path, options)
-    if line := part_line(read, part):
-        show("part", line)
-    measurement = with_eyes(measured)
-    # Before the model is loaded, which takes longer than to read this.
-    show("face", face_line(measurement))
+    # Told before the model is loaded, which takes longer than to read this.
+    measurement = _measured(path, reading)
     explainer = load_explainer(checkpoint)
     from deft_llm.deft.inference.suggestions import suggestions
 
@@ -80,6 +68,25 @@ def chat(
         print()
 
 
+def _measured(path: Path, reading: Reading) -> Measurement:
+    """Measure the clip, and tell of it."""
+    from deft_llm.cli.summary import clip_line, face_line, part_line, to_read
+    from deft_llm.data.measuring import measure_video
+    from deft_llm.motion.eyes import with_eyes
+
+    options = reading.of(path)
+    read = to_read(path, options)
+    if line := clip_line(path, read):
+        show("clip", line)
+    use_one_thread()
+    part, measured = measure_video(path, options)
+    if line := part_line(read, part):
+        show("part", line)
+    measurement = with_eyes(measured)
+    show("face", face_line(measurement))
+    return measurement
+
+
 def _command(line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path) -> bool:
     """Carry out /query or /save FILE; returns whether queries are shown from now on."""
     from deft_llm.deft.inference.answer import markdown
@@ -97,7 +104,7 @@ def _command(line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path)
         write_text(file, text_of(markdown(talk)))
     except OSError as error:
         raise UserError(f"{file}: cannot write it ({error.strerror or error})") from error
-    print(f"{len(talk)} answer{'' if len(talk) == 1 else 's'} written to {file}")
+    print(f"{counted(len(talk), 'answer')} written to {file}")
     return shown
 
 
