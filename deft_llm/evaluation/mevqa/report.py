@@ -70,21 +70,14 @@ def write_report(
     Returns:
         The scores by name of the figure, and ``table.md``.
     """
-    values: dict[str, float] = {}
     title = "ME-VQA on simulated clips" if simulated else "ME-VQA"
+    values: dict[str, float] = {}
     parts = [f"# {title}\n"]
-    scored: dict[str, list[VqaQuestion]] = defaultdict(list)
-    for question in questions:
-        if question.answer:
-            scored[question.dataset].append(question)
-    for dataset, asked in sorted(scored.items()):
+    scored = _with_reference(questions)
+    for dataset, asked in scored.items():
         rows, more = _dataset(folder, dataset, asked, results)
         values |= more
-        kinds = Counter(q.kind for q in asked)
-        said = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
-        clips = len({q.clip for q in asked})
-        parts.append(f"## {dataset}: {len(asked)} questions about {clips} clips\n\n{said}\n")
-        parts.append(markdown(rows))
+        parts += [_counts(dataset, asked), markdown(rows)]
         for suffix in (".csv", ".tex"):
             write_table(folder / f"{dataset}{suffix}", rows)
     for result in results:
@@ -97,18 +90,34 @@ def write_report(
     parts.append("## Left out\n\n" + "".join(f"- {n}\n" for n in notes or ["nothing"]))
     text = "\n".join(parts)
     write_text(folder / "table.md", text)
-    tables = [
-        table
-        for dataset, asked in sorted(scored.items())
-        for table in _class_tables(dataset, asked, results)
-    ]
     found = {
         **{"title": title, "protocol": "answers to questions", "simulated": simulated},
         **{"made": date.today().isoformat(), "left_out": list(notes)},
-        "tables": tables,
+        "tables": [
+            table
+            for dataset, asked in scored.items()
+            for table in _class_tables(dataset, asked, results)
+        ],
     }
     write_text(folder / RESULT, json.dumps(found, indent=1) + "\n")
     return values, text
+
+
+def _with_reference(questions: Sequence[VqaQuestion]) -> dict[str, list[VqaQuestion]]:
+    """Dataset, in alphabetical order -> its questions that can be scored."""
+    found: dict[str, list[VqaQuestion]] = defaultdict(list)
+    for question in questions:
+        if question.answer:
+            found[question.dataset].append(question)
+    return dict(sorted(found.items()))
+
+
+def _counts(dataset: str, asked: Sequence[VqaQuestion]) -> str:
+    """The heading of a dataset, with how many questions of each kind there are."""
+    kinds = Counter(q.kind for q in asked)
+    said = ", ".join(f"{kind} {n}" for kind, n in sorted(kinds.items()))
+    clips = len({q.clip for q in asked})
+    return f"## {dataset}: {len(asked)} questions about {clips} clips\n\n{said}\n"
 
 
 def _dataset(
