@@ -10,10 +10,11 @@ questions alone, on one half of the subjects, and tested on the other, in both d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -190,24 +191,37 @@ def text_only_gain(rows: Sequence[Row], kind: str) -> float:
     def score(guesses: Sequence[str]) -> float:
         return uf1(confusion_matrix(truth, list(guesses), classes))
 
-    best = -1.0
-    for weight in (None, "balanced"):
-        guesses = np.empty(len(truth), object)
-        for half in (second, ~second):
-            model = make_pipeline(
-                # The default pattern would drop words of one character.
-                CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+"),
-                LogisticRegression(class_weight=weight, max_iter=300),
-            )
-            model.fit(questions[half], answers[half])
-            guesses[~half] = model.predict(questions[~half])
-        best = max(best, score([str(guess) for guess in guesses]))
-    counts = Counter(truth)
+    models = (_guessed_from_words(questions, answers, second, w) for w in (None, "balanced"))
+    return max(map(score, models)) - _best_chance(truth, classes, score)
+
+
+def _guessed_from_words(
+    questions: NDArray[np.object_],
+    answers: NDArray[np.object_],
+    second: NDArray[np.bool_],
+    weight: str | None,
+) -> list[str]:
+    """Answers by a model of the question's words, trained on the other half of the subjects."""
+    guesses = np.empty(len(answers), object)
+    for half in (second, ~second):
+        model = make_pipeline(
+            # The default pattern would drop words of one character.
+            CountVectorizer(ngram_range=(1, 2), token_pattern=r"\w+"),
+            LogisticRegression(class_weight=weight, max_iter=300),
+        )
+        model.fit(questions[half], answers[half])
+        guesses[~half] = model.predict(questions[~half])
+    return [str(guess) for guess in guesses]
+
+
+def _best_chance(
+    truth: Sequence[str], classes: Sequence[str], score: Callable[[Sequence[str]], float]
+) -> float:
+    """The best score of those that do not read the question."""
+    counts, total = Counter(truth), len(truth)
     rng = np.random.default_rng(0)
-    chances = np.array([counts[c] for c in classes], float) / len(truth)
-    random = np.mean(
-        [score(rng.choice(classes, len(truth), p=chances).tolist()) for _ in range(_DRAWS)]
-    )
-    even = np.mean([score(rng.choice(classes, len(truth)).tolist()) for _ in range(_DRAWS)])
-    commonest = score([max(counts, key=counts.__getitem__)] * len(truth))
-    return best - max(float(random), float(even), commonest)
+    shares = np.array([counts[c] for c in classes], float) / total
+    drawn = [score(rng.choice(classes, total, p=shares).tolist()) for _ in range(_DRAWS)]
+    even = [score(rng.choice(classes, total).tolist()) for _ in range(_DRAWS)]
+    commonest = score([max(counts, key=counts.__getitem__)] * total)
+    return max(float(np.mean(drawn)), float(np.mean(even)), commonest)
