@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from deft_llm.cli.clips import FoundClip
 from deft_llm.errors import UserError
 from deft_llm.files import digest, write_text
 from deft_llm.spotters.spot import Seen
-from deft_llm.viz.report_folder import safe_name, source_mark
+from deft_llm.viz.report_folder import safe_name, source_mark, take_folder
 
 LOG = "search.jsonl"
 TABLE, OBJECT, PLOT, PAGE = "spotted.csv", "spotted.json", "curve.png", "report.html"
@@ -141,18 +140,11 @@ def _folder(parent: Path, name: str, mark: str) -> Path:
     A folder with anything else in it is passed over: the report of a clip of this name, or the
     video's own frames.
     """
-    parent.mkdir(parents=True, exist_ok=True)
-    # NAME, NAME-2 ..., as reports of clips are numbered.
-    for number in count(1):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            # Making it is what takes it: of two processes, one fails here.
-            folder.mkdir()
-        except FileExistsError:
-            if not folder.is_dir() or (any(folder.iterdir()) and _mark_of(folder) != mark):
-                continue
-        return folder
-    raise AssertionError("unreachable")
+
+    def ours(there: Path) -> bool:
+        return there.is_dir() and (not any(there.iterdir()) or _mark_of(there) == mark)
+
+    return take_folder(parent, name, ours)
 
 
 def _mark_of(folder: Path) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -56,6 +56,26 @@ def report_folder(parent: Path, name: str, mark: str) -> Iterator[Path]:
     Raises:
         OSError: If the folder cannot be made.
     """
+    # Not of a folder that holds no report either: nothing in it is ours.
+    folder = take_folder(parent, name, lambda there: _mark_of(there) == mark)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds the report
+            folder.rmdir()
+
+
+def take_folder(parent: Path, name: str, ours: Callable[[Path], bool]) -> Path:
+    """The first of NAME, NAME-2 … that is new, or ours.
+
+    Args:
+        parent: Where it goes; created if missing.
+        name: See ``safe_name``.
+        ours: Whether what already has the name, a folder or a file, may be used.
+
+    Raises:
+        OSError: If the folder cannot be made.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
@@ -63,15 +83,10 @@ def report_folder(parent: Path, name: str, mark: str) -> Iterator[Path]:
             # Making it is what takes it: of two processes, one fails here.
             folder.mkdir()
         except FileExistsError:
-            # Also of a folder that holds no report: nothing in it is ours.
-            if _mark_of(folder) != mark:
+            if not ours(folder):
                 continue
-        try:
-            yield folder
-        finally:
-            with suppress(OSError):  # it holds the report
-                folder.rmdir()
-        return
+        return folder
+    raise AssertionError("unreachable")
 
 
 def _mark_of(folder: Path) -> str | None:
