@@ -7,16 +7,18 @@ fitted is written to the checkpoint folder (``deft/inference/calibration.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deft_llm import resources
 from deft_llm.config import Settings, load, read_yaml
+from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.simulated import SimulatedData, head_at_hand, simulated_clips, specs
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_calibration
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.references import training_draw
-from deft_llm.evaluation.explanation.replies import ask
+from deft_llm.evaluation.explanation.replies import Reply, ask
 from deft_llm.evaluation.explanation.scores import labelled_scores
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.metrics.classification import expected_calibration_error
@@ -66,31 +68,37 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
             require_unseen(specs(tested), drawn, f"{benchmark} and validation")
     explainer = Explainer.load(settings.checkpoint)  # a wrong folder fails before the rendering
     clips = [clip for data in sets for clip in simulated_clips(data, settings.output)]
-    explainer.calibration = Calibration()  # the language model alone
-    replies = ask(explainer, clips, write=False)
-    figures: list[Figure] = []
-    temperatures: dict[str, float] = {}
-    codings: dict[str, float] = {}
-    for name, (_, names) in LABEL_SETS.items():
-        likelihoods, labels, aus = labelled_scores(clips, replies, name)
-        shares = explainer.codings.log_shares(names, aus)
-        temperatures[name], codings[name] = fit_calibration(likelihoods, shares, labels.tolist())
-        figures.append(Figure(f"temperature_{name}", temperatures[name]))
-        figures.append(Figure(f"codings_{name}", codings[name]))
-        both = likelihoods + codings[name] * shares
-        for when, fitted, scores in (("before", {}, likelihoods), ("after", temperatures, both)):
-            probabilities = Calibration(fitted).probabilities(name, scores)
-            error = expected_calibration_error(probabilities.numpy(), labels.numpy())
-            figures.append(Figure(f"ece_{name}_{when}", error))
+    figures, calibration = _fitted(explainer, clips)
     fitted_on = {
         "clips": len(clips),
         "subjects": len({clip.spec.subject for clip in clips}),
         # Only what decides the clips goes into the file, not how they were computed.
         "sets": [data.model_dump(exclude={"workers", "variants", "turns"}) for data in sets],
     }
-    return figures, Calibration(temperatures, fitted_on, codings).save(
-        resources.checkpoint(settings.checkpoint)
-    )
+    kept = replace(calibration, fitted_on=fitted_on)
+    return figures, kept.save(resources.checkpoint(settings.checkpoint))
+
+
+def _fitted(
+    explainer: Explainer, clips: Sequence[MeasuredClip]
+) -> tuple[list[Figure], Calibration]:
+    """What is fitted, and its figures with the calibration error before and after."""
+    explainer.calibration = Calibration()  # the language model alone
+    replies = ask(explainer, clips, write=False)
+    figures: list[Figure] = []
+    fitted = Calibration()
+    for name, (_, names) in LABEL_SETS.items():
+        likelihoods, labels, aus = labelled_scores(clips, replies, name)
+        shares = explainer.codings.log_shares(names, aus)
+        temperature, weight = fit_calibration(likelihoods, shares, labels.tolist())
+        fitted.temperatures[name], fitted.codings[name] = temperature, weight
+        figures += [Figure(f"temperature_{name}", temperature), Figure(f"codings_{name}", weight)]
+        both = likelihoods + weight * shares
+        for when, by, scores in (("before", Calibration(), likelihoods), ("after", fitted, both)):
+            probabilities = by.probabilities(name, scores)
+            error = expected_calibration_error(probabilities.numpy(), labels.numpy())
+            figures.append(Figure(f"ece_{name}_{when}", error))
+    return figures, fitted
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
