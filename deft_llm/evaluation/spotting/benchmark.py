@@ -135,15 +135,8 @@ class SpottingBenchmark(Benchmark):
             best = ceiling(videos, specs, self.ceiling)
             values |= {f"ceiling_{name}": value for name, value in best.items()}
         searched = {name: self._searched(entry, videos) for name, entry in entries.items()}
-        rows = []
-        for name, ways in searched.items():
-            for decoder, found in ways.items():
-                scores = spotting_scores(videos, found)
-                # A method without a network has one decoder, whose scores stand under OF_ENTRY.
-                values |= {f"{name}_{decoder}_{s}": scores[s] for s in OF_DECODER if len(ways) > 1}
-                if decoder == OWN:
-                    values |= {f"{name}_{score}": scores[score] for score in OF_ENTRY}
-                rows.append(score_row(name, decoder, scores, self.entries[name].note))
+        rows, scored = self._scored(searched, videos)
+        values |= scored
         gains = self._gains(searched, videos)
         for name, gain in gains.items():
             values |= {name: gain.value, f"{name}_low": gain.low, f"{name}_high": gain.high}
@@ -181,6 +174,22 @@ class SpottingBenchmark(Benchmark):
         recipe = entry.training()
         assert recipe is not None
         return {OWN: found_by_mdmd(recipe.data.open(self.cache), coded)}
+
+    def _scored(
+        self, searched: Searched, videos: Sequence[ScoredVideo]
+    ) -> tuple[list[dict[str, object]], dict[str, float]]:
+        """The table's row of each decoder of each entry, and the scores as figures."""
+        rows: list[dict[str, object]] = []
+        values: dict[str, float] = {}
+        for name, ways in searched.items():
+            for decoder, found in ways.items():
+                scores = spotting_scores(videos, found)
+                # A method without a network has one decoder, whose scores stand under OF_ENTRY.
+                values |= {f"{name}_{decoder}_{s}": scores[s] for s in OF_DECODER if len(ways) > 1}
+                if decoder == OWN:
+                    values |= {f"{name}_{score}": scores[score] for score in OF_ENTRY}
+                rows.append(score_row(name, decoder, scores, self.entries[name].note))
+        return rows, values
 
     def _gains(
         self, searched: Searched, videos: Sequence[ScoredVideo]
