@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from deft_llm import __version__, facs
 from deft_llm.cli.lines import counted
 from deft_llm.cli.search_log import OBJECT, PAGE, PICTURES, PLOT, TABLE, SearchLog
-from deft_llm.files import text_of, write_bytes
+from deft_llm.files import write_bytes
 from deft_llm.service.batch import csv_line
 from deft_llm.spotters.finder import Finder, Spotted
 from deft_llm.viz.spotting_page import Section, spotting_page
@@ -55,19 +56,11 @@ def record_of(name: str, spotted: Spotted) -> dict[str, Any]:
     }
 
 
-def write_files(
-    log: SearchLog,
-    name: str,
-    found: Sequence[Spotted],
-    finder: Finder,
-    remarks: Sequence[str],
-    read: range,
-    whole: bool,
-    explained: bool,
-) -> None:
-    """Write the files of a video, also of one whose search was stopped.
+@dataclass(frozen=True)
+class Searched:
+    """What a search of a video found, also one that was stopped.
 
-    Args:
+    Attributes:
         log: What was seen, and the folder.
         name: Of the video.
         found: The expressions to list.
@@ -75,61 +68,70 @@ def write_files(
         remarks: What the user should know.
         read: Numbers of the frames that are to be searched.
         whole: Whether the video was searched to its end.
+    """
+
+    log: SearchLog
+    name: str
+    found: Sequence[Spotted]
+    finder: Finder
+    remarks: Sequence[str]
+    read: range
+    whole: bool
+
+
+def write_files(searched: Searched, explained: bool) -> None:
+    """Write the files of a video.
+
+    Args:
+        searched: What was found.
         explained: Write the page.
 
     Raises:
         UserError: If a file cannot be written.
     """
-    name = text_of(name)
+    name, found, folder = searched.name, searched.found, searched.log.folder
     rows = [row_of(name, each) for each in found]
     table = "".join(map(csv_line, (COLUMNS, *(list(row.values()) for row in rows))))
     # The table first: if the disk is full, the numbers are there.
-    write_bytes(log.folder / TABLE, table.encode("utf-8", "backslashreplace"))
-    record = _record(log, name, found, finder, remarks, read, whole)
+    write_bytes(folder / TABLE, table.encode("utf-8", "backslashreplace"))
+    record = _record(searched)
     text = json.dumps(record, ensure_ascii=False) + "\n"
-    write_bytes(log.folder / OBJECT, text.encode("utf-8", "backslashreplace"))
-    drawn = record["curve"]
+    write_bytes(folder / OBJECT, text.encode("utf-8", "backslashreplace"))
+    seconds, values = record["curve"]["seconds"], record["curve"]["values"]
     # A video that was stopped before its first part, or shows nothing at all.
-    if not drawn["seconds"]:
+    if not seconds:
         return
     # JSON has no NaN, so the log keeps None.
-    height = np.array([np.nan if v is None else v for v in drawn["values"]], np.float64)
-    curve = Curve(np.array(drawn["seconds"]), height, finder.axis, finder.threshold)
+    height = np.array([np.nan if value is None else value for value in values], np.float64)
+    curve = Curve(np.array(seconds), height, searched.finder.axis, searched.finder.threshold)
     marks = [_mark(each) for each in found]
-    write_bytes(log.folder / PLOT, spotting_plot(curve, marks, name))
+    write_bytes(folder / PLOT, spotting_plot(curve, marks, name))
     if explained:
-        seconds = drawn["seconds"][-1] - drawn["seconds"][0]
-        summary = _summary(found, record["frames"], seconds, whole)
-        page = spotting_page(name, summary, curve, _sections(log, found, marks), remarks)
-        write_bytes(log.folder / PAGE, page.encode("utf-8", "backslashreplace"))
+        summary = _summary(found, record["frames"], seconds[-1] - seconds[0], searched.whole)
+        sections = _sections(searched.log, found, marks)
+        page = spotting_page(name, summary, curve, sections, searched.remarks)
+        write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
 
 
-def _record(
-    log: SearchLog,
-    name: str,
-    found: Sequence[Spotted],
-    finder: Finder,
-    remarks: Sequence[str],
-    read: range,
-    whole: bool,
-) -> dict[str, Any]:
-    """The object of a video; of ``write_files``'s arguments."""
-    times = [time for part in log.seen for time in part.times]
-    values = [value for part in log.seen for value in part.curve]
-    numbers = [frame for part in log.seen for frame in part.frames]
-    shares = _shares(numbers, read)
+def _record(searched: Searched) -> dict[str, Any]:
+    """The object of a video."""
+    parts, finder = searched.log.seen, searched.finder
+    times = [time for part in parts for time in part.times]
+    values = [value for part in parts for value in part.curve]
+    numbers = [frame for part in parts for frame in part.frames]
+    shares = _shares(numbers, searched.read)
     return {
         "version": __version__,
-        "file": name,
+        "file": searched.name,
         "finder": finder.key,
-        "whole": whole,
+        "whole": searched.whole,
         "searched_seconds": times[-1] if times else 0.0,
         "frames": sum(shares),
         "frames_with_face": sum(
             share for share, value in zip(shares, values, strict=True) if value is not None
         ),
-        "remarks": list(remarks),
-        "expressions": [record_of(name, each) for each in found],
+        "remarks": list(searched.remarks),
+        "expressions": [record_of(searched.name, each) for each in searched.found],
         "curve": {
             "axis": finder.axis,
             "threshold": finder.threshold,

@@ -243,7 +243,7 @@ class Spotting:
         self, clip: FoundClip, read: range, log: SearchLog, finder: Finder, whole: bool
     ) -> None:
         """Write the video's files and count what was found."""
-        from deft_llm.cli.spotted_files import record_of, row_of, write_files
+        from deft_llm.cli.spotted_files import Searched, record_of, row_of, write_files
         from deft_llm.spotters.spot import listed
 
         found = [self._told(each, log) for each in listed(log.seen, self.macro)]
@@ -251,8 +251,8 @@ class Spotting:
         if whole:
             for remark in remarks:
                 self.lines.say("note", remark)
-        explained = self.checkpoint is not None
-        write_files(log, clip.path.name, found, finder, remarks, read, whole, explained)
+        searched = Searched(log, text_of(clip.path.name), found, finder, remarks, read, whole)
+        write_files(searched, explained=self.checkpoint is not None)
         for each in found:
             self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))
         # MEGC scores micro-expressions apart from macro-expressions.
