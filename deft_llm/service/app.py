@@ -40,19 +40,7 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
     with gr.Blocks(title="deft_llm", analytics_enabled=False) as blocks:
         gr.Markdown(f"# deft_llm\nWhat moved in a face, and what it may mean.\n\n{NOTE}")
         with gr.Accordion("Model and settings", open=False), gr.Row():
-            hint = "the embedded one, a folder that was allowed at the start, or a hub name"
-            calm = "for language models that call tools: 0 takes the likeliest query each time"
-            blind = "what the model is not shown: the resting face, its changing look, its motion"
-            model = gr.Dropdown(
-                service.models.names(),
-                value=EMBEDDED,
-                allow_custom_value=True,
-                label="Model",
-                info=hint,
-            )
-            temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers", info=calm)
-            experts = list(EXPERTS)
-            ablate = gr.CheckboxGroup(experts, label="Experts to leave out", info=blind)
+            model, temperature, ablate = _settings(service)
         with gr.Tabs():
             with gr.Tab("One clip", id="one"):
                 one_clip(page, [model, temperature, ablate])
@@ -74,6 +62,22 @@ def build(service: ClipService, sessions: Sessions) -> gr.Blocks:
     return blocks
 
 
+def _settings(service: ClipService) -> tuple[gr.Dropdown, gr.Slider, gr.CheckboxGroup]:
+    """The controls for the model, the temperature of answers, and the experts to leave out."""
+    model = gr.Dropdown(
+        service.models.names(),
+        value=EMBEDDED,
+        allow_custom_value=True,
+        label="Model",
+        info="the embedded one, a folder that was allowed at the start, or a hub name",
+    )
+    calm = "for language models that call tools: 0 takes the likeliest query each time"
+    temperature = gr.Slider(0, 1.5, 0, step=0.1, label="Temperature of answers", info=calm)
+    blind = "what the model is not shown: the resting face, its changing look, its motion"
+    ablate = gr.CheckboxGroup(list(EXPERTS), label="Experts to leave out", info=blind)
+    return model, temperature, ablate
+
+
 def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True) -> str:
     """Serve the page on loopback, for this machine only.
 
@@ -85,10 +89,7 @@ def serve(blocks: gr.Blocks, limits: Limits, port: int | None, wait: bool = True
     """
     # Refuse requests for a foreign host name that points to loopback (DNS rebinding).
     here = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    fonts = [
-        "system-ui",
-        "sans-serif",
-    ]  # the visitor's own; no font is fetched
+    fonts = ["system-ui", "sans-serif"]  # the visitor's own; no font is fetched
     # No tunnel, no telemetry: the video must not leave this machine.
     _, address, _ = blocks.queue(max_size=limits.waiting).launch(
         server_name="127.0.0.1",
