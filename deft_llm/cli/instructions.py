@@ -129,18 +129,11 @@ def _build(
     from deft_llm.unimer.folds import of_fold
     from deft_llm.unimer.simulated import measure_simulated_parts
 
-    # These do not change the measured clips and may differ when a build is resumed: machines differ
-    # in workers and paths, and conversations are always written anew.
-    elsewhere = {"workers", "head_path", "variants", "turns"}
-    # The head by its name, not its path: the same head lies elsewhere on another machine.
-    drawn = data.model_dump(exclude=elsewhere) if data.clips else None
-    recipe: dict[str, Any] = {"corpora": [str(listing) for listing in corpora], "simulated": drawn}
     clips = [open_prepared(listing) for listing in corpora]
     if fold is not None:
-        recipe["fold"] = str(fold)
         clips = of_fold(clips, fold)
     # Another recipe in the same folder would mix two data sets without a trace.
-    claim_recipe(out, recipe)
+    claim_recipe(out, _recipe(corpora, data, fold))
     parts: list[str] = []
     refused: list[LeftOut] = []
     for listing, own in zip(corpora, clips, strict=True):
@@ -158,6 +151,17 @@ def _build(
         f"{out}: {found.conversations} conversations about {found.clips} clips of "
         f"{len(found.subjects)} subjects; {len(found.left_out)} clips left out"
     )
+
+
+def _recipe(corpora: list[Path], data: SimulatedData, fold: Fold | None) -> dict[str, Any]:
+    """What the measured clips depend on."""
+    # These do not change the measured clips and may differ when a build is resumed: machines differ
+    # in workers and paths, and conversations are always written anew.
+    elsewhere = {"workers", "head_path", "variants", "turns"}
+    # The head by its name, not its path: the same head lies elsewhere on another machine.
+    drawn = data.model_dump(exclude=elsewhere) if data.clips else None
+    recipe = {"corpora": [str(listing) for listing in corpora], "simulated": drawn}
+    return recipe if fold is None else {**recipe, "fold": str(fold)}
 
 
 @app.command()
