@@ -18,7 +18,7 @@ from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_cal
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
 from deft_llm.evaluation.explanation.references import training_draw
-from deft_llm.evaluation.explanation.replies import Reply, ask
+from deft_llm.evaluation.explanation.replies import ask
 from deft_llm.evaluation.explanation.scores import labelled_scores
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.metrics.classification import expected_calibration_error
