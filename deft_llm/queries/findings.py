@@ -43,7 +43,7 @@ class Findings:
     Attributes:
         query: What was asked.
         polarity: Yes or no; None for an open question, or if it cannot be told.
-        facts: What was found, the most important first; empty for small talk.
+        facts: What was found, the most important first.
         untold: Why it cannot be told, in words; empty if it can.
     """
 

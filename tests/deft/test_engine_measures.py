@@ -183,3 +183,42 @@ def test_regions_that_moved_further_than_a_limit_are_counted() -> None:
     found = look("count of=regions more=0.8", measurement)
     assert found.facts[0].value == int((lengths > 0.8).sum()) < len(lengths)
     assert reply(found).endswith("moved more than 0.8 px.")
+
+
+def test_the_head_is_told_with_its_removal_where_it_might_be_the_cause() -> None:
+    told = reply(look("head_motion", clip(BROWS, BACK)))
+    assert told.endswith("All of it is removed from the face's motion.")
+    assert not reply(look("head_motion?", clip(BROWS, BACK))).endswith("motion.")
+
+
+def test_absent_aus_are_those_that_the_model_knows_and_does_not_name() -> None:
+    measurement = clip(BROWS, BACK)
+    weighed = Weighed(
+        dict.fromkeys(COARSE_LABELS, 0.25), {}, dict.fromkeys((1, 2, 4, 12), (0.5, 0.5))
+    )
+    found = reading(measurement, aus=("1",))
+
+    def absent(line: str) -> list[str]:
+        told = execute(parse_query(line), measurement, lambda: found, lambda: weighed)
+        return [fact.about for fact in told.facts]
+
+    assert absent("au not") == ["2", "4", "12"]
+    assert absent("au not region=brow") == ["2", "4"]
+
+
+def test_that_no_named_au_moves_a_place_is_not_that_none_is_named() -> None:
+    measurement = clip(BROWS, BACK)
+    text = reply(look("au? region=cheek", measurement, reading(measurement, aus=("1",))))
+    assert text == "No. None of the action units that are named moves the cheeks."
+
+
+def test_a_gaze_shift_that_is_remarked_on_is_not_denied() -> None:
+    seen = "the face video shows the gaze shift at 0.04 s"
+    told = reply(look("decline topic=gaze", clip(BROWS, BACK, remarks=(seen,))))
+    assert told.startswith("The face video shows the gaze shift at 0.04 s. Where the eyes look")
+    assert not look("decline topic=gaze", clip(BROWS, BACK)).facts
+
+
+def test_of_two_places_the_one_that_rests_is_told_as_well() -> None:
+    text = reply(look("moved region=brow,eye", clip(BROWS, BACK)))
+    assert "brows move up" in text and "lid (z" in text and text.endswith("stay at rest.")

@@ -17,7 +17,7 @@ from deft_llm.deft.inference import (
 )
 from deft_llm.deft.inference.sight import Sight, Weighed
 from deft_llm.motion.measure import Measurement
-from deft_llm.queries.findings import Findings
+from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import KINDS, TALK, Query
 
 _EXECUTES: dict[str, Callable[[Query, Sight], Findings]] = {
@@ -59,8 +59,15 @@ def execute(
         weigh: Gives what the model's heads make of all frames; None if they are not asked.
 
     Returns:
-        Facts, and yes or no. Kinds in ``query.TALK`` find nothing: they are not about the clip.
+        Facts, and yes or no. Kinds in ``query.TALK`` are not about the clip: they find nothing,
+        but for what is told of the gaze beside the motion.
     """
     if query.kind in TALK:
-        return Findings(query)
+        return Findings(query, facts=_gaze(measurement) if query.topic == "gaze" else ())
     return _EXECUTES[query.kind](query, Sight(measurement, explain, weigh))
+
+
+def _gaze(measurement: Measurement) -> tuple[Fact, ...]:
+    """What is remarked on the gaze: that it shifts is seen, where to is not."""
+    told = [remark for remark in measurement.remarks if "gaze" in remark]
+    return tuple(Fact("clip", "remark", remark) for remark in told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from deft_llm.media.canonical import INTEROCULAR
 from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES
 from deft_llm.motion.remarks import RETURNED, blind
 from deft_llm.queries.findings import Fact, Findings
-from deft_llm.queries.query import PARTS, SIDES, Query
+from deft_llm.queries.query import PARTS, SIDES, Query, expand, grouped
 
 #: One side moves more if its motion is so many times the other's, and beyond the noise; our choice.
 UNEVEN = 1.3
@@ -57,8 +58,10 @@ def moved(query: Query, sight: Sight) -> Findings:
     restful = [name for name in names if name not in {row.region for row in rows} | set(moving)]
     if query.negated and not query.polar:
         return _restful(restful, query, sight)
-    if query.regions and (not facts or len(restful) <= _FEW) and not blinked:
-        facts += tuple(_at_rest(name, query, sight) for name in restful)
+    if query.regions and not blinked:
+        few = not facts or len(restful) <= _FEW
+        told = restful if few else _wholly(restful, query)
+        facts += tuple(_at_rest(name, query, sight) for name in told)
     yes = each_side(query, (*moving, *(name for name in names if blinked and _is_upper_lid(name))))
     if query.of == "all":
         yes = not restful
@@ -68,6 +71,13 @@ def moved(query: Query, sight: Sight) -> Findings:
         yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None
     return Findings(query, polarity, (*(facts or still(query, sight)), *blinked))
+
+
+def _wholly(restful: list[str], query: Query) -> list[str]:
+    """The regions at rest of that one of two places asked about that does not move at all."""
+    groups = [places(replace(query, regions=expand([name]))) for name in grouped(query.regions)]
+    still = [names for names in groups if set(names) <= set(restful)]
+    return [*still[0]] if len(groups) == 2 and len(still) == 1 else []
 
 
 def _restful(names: list[str], query: Query, sight: Sight) -> Findings:

@@ -19,6 +19,7 @@ from deft_llm.deft.inference.sight import (
 )
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.queries.findings import Fact, Findings
+from deft_llm.queries.phrasing import place
 from deft_llm.queries.query import CLASSES, SIDES, Query
 from deft_llm.simulator.scene.statistics import class_share
 
@@ -131,6 +132,8 @@ def _listed_aus(query: Query, sight: Sight) -> Findings:
         fits = facs.sort_aus(code for row in sight.rows for code in row.aus)
         facts = tuple(Fact(code, "fits", True) for code in fits)
         return Findings(query, facts=facts, untold=reason)
+    if query.negated and not query.polar:
+        return _absent_aus(query, sight)
     names = set(places(query)) if query.regions or query.sides else None
     facts = tuple(
         fact
@@ -138,7 +141,23 @@ def _listed_aus(query: Query, sight: Sight) -> Findings:
         if names is None or any(row.region in names for row in fact.evidence)
     )
     polarity = (bool(facts) != query.negated) if query.polar else None
+    if not facts and sight.explanation.aus:
+        untold = f"none of the action units that are named moves the {place(query)}"
+        return Findings(query, polarity, untold=untold)
     return Findings(query, polarity, facts or (Fact("aus", "number", 0),))
+
+
+def _absent_aus(query: Query, sight: Sight) -> Findings:
+    """The AUs that the model knows and does not name, of a place if one is asked about."""
+    parts = {name.partition(" ")[2] or name for name in places(query)}
+    absent = [
+        number
+        for number in (sight.weighed.aus if sight.weighed else ())
+        if not _named(sight, number)
+        and (not query.regions or parts & {m.region for m in facs.ACTION_UNITS[number].movements})
+    ]
+    facts = tuple(Fact(str(number), "named", False) for number in absent)
+    return Findings(query, facts=facts, untold="" if facts else "none is absent")
 
 
 def reading_fact(sight: Sight) -> Fact:

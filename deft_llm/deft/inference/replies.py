@@ -44,7 +44,8 @@ def reply(found: Findings, question: str = "") -> str:
         question: As asked; for what is not understood.
     """
     if found.query.kind in TALK:
-        return talk(found.query, question)
+        noted = [f"{capital(str(fact.value))}." for fact in found.facts]
+        return " ".join([*noted, talk(found.query, question)])
     yes = "" if found.polarity is None else _certainty(found)
     sentences = _WORDS.get(found.query.kind, told)(found)
     untold = f"{capital(found.untold)}." if found.untold else ""
@@ -223,7 +224,8 @@ def _head(found: Findings) -> list[str]:
         across, along = head[-2:]
         return [f"Over the clip the head moves {across} to the sides and {along} up and down."]
     during = f", {head[1]} of it during the movement" if len(head) > 1 else ""
-    return [f"The head moves by up to {head[0]} over the clip{during}."]
+    removed = "" if found.query.polar else " All of it is removed from the face's motion."
+    return [f"The head moves by up to {head[0]} over the clip{during}.{removed}"]
 
 
 def _blink(found: Findings) -> list[str]:
