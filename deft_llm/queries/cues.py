@@ -8,7 +8,7 @@ import re
 CUES: dict[str, str] = {
     "move": "move|motion|movement|happen|change|stir|shift|twitch|activity|go on|budge|displace|"
     "busy|displacement|doing|behave|react|jerk|tremble|contract|going on|act|acting|acted|wiggle|"
-    "wriggle|wobble|quiver|shudder|flinch|jiggle|budging",
+    "wriggle|mover|wobble|quiver|shudder|flinch|jiggle|budging",
     "still": "silent|motionless|at rest|unchanged|frozen|freeze|steady|immobile|unmoved|stay put|"
     "stayed put|stay still|stayed still|remain still|keep still|kept still|hold still|held still|"
     "is still|stand still|stood still|perfectly still|completely still|stay same|stationary|"
@@ -184,7 +184,8 @@ _MANNERS = re.compile(
     r"(?:please|kindly|ok|okay|so|well|um+|uh+|hm+|now|thanks|thank you|cheers|great|cool|"
     r"alright|sorry|excuse me|quick question|one (?:more )?question|question|just|honestly|"
     r"to be honest|actually|basically|listen|look|btw|by the way|then|yeah|pls|seriously|"
-    r"just checking|out of curiosity|(?:in|to) your (?:opinion|view|mind)|"
+    r"bruh|bro|dude|omg|lol|lmao|haha|just checking|"
+    r"out of curiosity|(?:in|to) your (?:opinion|view|mind)|"
     r"as far as you (?:can )?(?:see|tell|know))\b[\s,.!:;-]+|(?:yes|no|right|next|one more|"
     r"once more|be honest|in short|one thing)\b\s*[,.!:;-]+\s*|"
     r"(?:(?:only|just|answer(?: (?:in|with|by))?(?: only| just)?) )?(?:yes or no|(?:in )?one word|"
@@ -221,7 +222,7 @@ _ENDINGS = re.compile(
     rf"(?:\s*[,.;:-]+ (?:right|correct|yes|no|true|agreed?|am i right|or|"
     rf"is (?:that|it) (?:so|right|true|correct)|{_TAG}|"
     r"(?:god )?bless (?:her|him|them|you)|poor (?:thing|soul|lad|girl|boy|man|woman|guy)|"
-    r"love|dear|darling|honey|sweetheart|young man|my friend)|[\s,]*\b(?:or not|or no|"
+    r"love|dear|darling|honey|sweetheart|young man|my friend)|[\s,]*\b(?:or not|or no|or nah|"
     rf"please|thanks|thank you|thx|pls|mate|buddy|"
     r"or am i (?:wrong|mistaken|seeing things|imagining (?:it|things))|or is it (?:just |only )?me|"
     r"is it not|is not it|did it not|did not it|did not (?:he|she|they)|is not (?:he|she)|"

@@ -23,6 +23,7 @@ _LEAD = re.compile(
 _POINTING = re.compile(r"\b(?:it|that|they|those|them|these|one|ones|this|there|so|same|its)\b")
 _RANKED = re.compile(r"^(?:and |but |what about |which )?(first|last|most|least|second)(?: one)?$")
 _WHERE = ("regions", "sides", "aus")
+_OPEN = ("what", "which", "where", "who")
 _MOVEMENT = ("moved", "direction", "magnitude", "side_difference", "compare", "order", "count")
 #: Field -> the kinds that can carry it.
 _CARRIES: dict[str, tuple[str, ...]] = {
@@ -30,7 +31,7 @@ _CARRIES: dict[str, tuple[str, ...]] = {
     "sides": (*_MOVEMENT, "au", "blink", "when", "how_long"),
     "directions": ("direction",),
     "aus": ("au", "side_difference", "magnitude", "direction", "why", "why_not", "confidence",
-            "probability"),
+            "probability", "when", "how_long"),
     "classes": ("emotion", "probability", "why", "why_not", "confidence"),
     "moments": ("when", "how_long", "moved", "direction", "magnitude"),
 }  # fmt: skip
@@ -76,6 +77,35 @@ _AGAIN = re.compile(
     r"come again|once more|what did you say)\b(?: (?:that|it|this|please))*"
     r"(?: (?:but|only|just)? ?(?:shorter|short|briefly|more briefly))?$"
 )
+_YES_OR_NO = re.compile(
+    r"^(?:so )?(?:(?:just |simply )?yes or no|is (?:it|that) (?:an? )?(?:yes|no)"
+    r"(?: or (?:an? )?no)?)$"
+)
+_AT = re.compile(r"^(?:(?:what|how) about )?(?:at |in )?(?:frame )?(\d+(?:\.\d+)?)( s)?$")
+#: Kind -> what "what is it, then?" asks for after it.
+_READS = {"emotion": "emotion", "why_not": "emotion", "probability": "emotion", "au": "au"}
+_WHAT_THEN = re.compile(
+    r"^what (?:(?:else )?(?:is|was) (?:it|that|this)|(?:else )?(?:would|could) (?:it|that) be)"
+    r"(?: then| instead)?$"
+)
+_GOOD = re.compile(
+    r"^is (?:it|that|this) (?:good|ok|okay|enough|bad|fine|normal|a problem|a lot|much|usable)"
+    r"(?: enough)?$"
+)
+_BY_HOW_MUCH = re.compile(r"^(?:by )?how (?:much|far|many (?:pixels?|px))(?: more)?$")
+_BETWEEN = re.compile(
+    r"^(?:how (?:many frames|much time|long)(?: (?:is|are|was|were)(?: there)?)? )?"
+    r"between (?:the two|them|those|these|both)(?: two)?$"
+)
+#: The span between a moment and the one that is most likely named before it.
+_SPANS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("onset",): ("onset", "apex"),
+    ("apex",): ("onset", "apex"),
+    ("offset",): ("apex", "offset"),
+    (): ("onset", "apex"),
+}
+#: Kinds that are yes or no by what was measured, which is the reason for a "no".
+_MEASURED = ("how_long", "side_difference", "compare", "order", "head_motion", "count", "magnitude")
 _UNIT = re.compile(
     r"^(?:and |but |or )?(?:what about )?(?:in )?"
     r"(?:seconds?|s|secs?|ms|milliseconds?|frames?|pixels?|px)$"
@@ -111,6 +141,18 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return later
     if _is_other_side(asked, text, before):
         return swapped(before)
+    if before.kind == "head_motion" and asked.has("which_way") and not asked.regions:
+        return Query("head_motion", of="nod")  # how far which way
+    if _about_blinks(asked, query, before):
+        return Query("blink")
+    if (
+        before.at
+        and query is not None
+        and query.at
+        and not asked.parts
+        and asked.first not in _OPEN
+    ):
+        return replace(before, at=query.at, directions=query.directions or before.directions)
     if (query is None or not asked.regions) and (turn := _turned(text, before)):
         return turn
     if before.kind in _MOVEMENT and (rest := _ELSE.search(text)):
@@ -122,6 +164,14 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if asks := _set_phrase(asked, text, before) or _ranked(asked, text, before):
         return asks
     return _beside(text, before) or _about_the_same(asked, query, before)
+
+
+def _about_blinks(asked: Asked, query: Query | None, before: Query) -> bool:
+    """Whether a time or a doubt is that of the blinks asked about before."""
+    if before.kind != "blink" and (before.kind, before.of) != ("count", "blinks"):
+        return False
+    names = asked.regions or asked.aus or asked.has("class", "moment", "movement_word", "feel")
+    return query is not None and query.kind in {"when", "how_long", "confidence"} and not names
 
 
 def _stands_alone(query: Query | None, text: str) -> bool:
@@ -210,6 +260,10 @@ def again(text: str, before: Query | None) -> Query | None:
     text = text.strip(" ?!.,")
     if before is None:
         return None
+    if before.polar and _YES_OR_NO.search(text):
+        return before
+    if asks := _of_the_last(re.sub(r"^(?:and|but|so|or|then|ok) ", "", text), before):
+        return asks
     if before.kind == "count" and before.of in _NAMES and _WHICH.search(text):
         return _NAMES[before.of]
     if _UNIT.search(text) and before.kind in {"when", "how_long", "order", "magnitude"}:
@@ -217,6 +271,30 @@ def again(text: str, before: Query | None) -> Query | None:
     if not _AGAIN.search(text):
         return None
     return Query("summary", of="sentence") if re.search(r"\b(?:short|brief)", text) else before
+
+
+def _of_the_last(text: str, before: Query) -> Query | None:
+    """What a few words ask that mean something after a query of one kind alone."""
+    kind = before.kind
+    if before.at and (at := _AT.search(text)):
+        unit = "s" if at[2] or "." in at[1] else "f"
+        return replace(before, at=f"{float(at[1]):g}{unit}")
+    if kind in _READS and _WHAT_THEN.search(text):
+        return Query(_READS[kind])
+    if before.rank == "second" and re.search(r"^(?:the |what is |which is )*third(?: one)?$", text):
+        # All of them are told from the first on.
+        return Query("moved" if kind == "compare" else kind, regions=before.regions)
+    if kind in {"magnitude", "side_difference"} and re.search(r"^in (?:percent|per cent|%)$", text):
+        return Query("magnitude", of="mm", regions=before.regions, sides=before.sides)
+    if kind == "quality" and _GOOD.search(text):
+        return Query("quality", True)
+    if kind == "side_difference" and _BY_HOW_MUCH.search(text):
+        return Query("side_difference", regions=before.regions, aus=before.aus)
+    if kind == "when" and _BETWEEN.search(text):
+        return Query("how_long", moments=_SPANS.get(before.moments, before.moments))
+    if kind in _MEASURED and before.polar and _WHY_NOT.search(text):
+        return replace(before, polar=False, negated=False, bound=None)
+    return None
 
 
 def _turned(text: str, before: Query) -> Query | None:

@@ -45,8 +45,10 @@ _BOUND = re.compile(
     r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|pixel|%|percent|region|au|action|part|movement|"
     r"expression|microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
+#: Seconds are told to a thousandth: at least 0.2 s is more than half a step below.
+_LEAST_STEP = 0.0005
 _DENIES = (
-    r"\b(?:never|no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|inactive|"
+    r"\b(?:never|(?<!or )no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|inactive|"
     r"anything but)\b"
 )
 _AUS = re.compile(
@@ -54,6 +56,7 @@ _AUS = re.compile(
     r")?)+)"
 )
 _CODED = re.compile(r"\b([lr])(\d{1,2})\b")
+_SUMMED = re.compile(r"(?<![\d.])\d{1,2}(?: ?\+ ?\d{1,2})+(?![\d.])")  # "the 1+2+5 combination"
 # "12 or 14?", "did you code a 4?": numbers that can only be AUs.
 _BARE = re.compile(
     r"^(?:and |or )?((?:\d{1,2} ?(?:,|and|or) ?)+\d{1,2})\W*$|"
@@ -157,12 +160,19 @@ class Asked:
             # "which part of the lips" does not say that they part
             if mark.concept != "pair" or (self.words[mark.at] in {"part", "parts"} and self._named):
                 continue
+            if self._measures(mark):
+                continue
             aus = _numbers(mark.value)
             parts = vocabulary.PAIRS[aus][0]
             for region in self.marks:
                 if region.concept == "region" and region.value in parts:
                     return region, aus
         return None
+
+    def _measures(self, mark: Mark) -> bool:
+        """Whether a word compares two parts by size: "which is bigger, brow or lid?"."""
+        several = len({each.value for each in self.marks if each.concept == "region"}) > 1
+        return several and self.words[mark.at] in {"bigger", "smaller", "wider", "narrower"}
 
     @property
     def _named(self) -> bool:
@@ -178,6 +188,8 @@ class Asked:
         """The AUs of each mention; one word may stand for several, such as "smirk"."""
         coded = [int(n) for match in _AUS.findall(self.text) for n in re.findall(r"\d+", match)]
         coded += [int(number) for _, number in _CODED.findall(self.text)]
+        if self.says(r"\b(?:combination|coded|present)\b"):  # "2+2?" is none
+            coded += [int(n) for sum_ in _SUMMED.findall(self.text) for n in sum_.split("+")]
         bare = " ".join(part for found in _BARE.findall(self.text) for part in found)
         coded += [int(n) for n in re.findall(r"\d+", bare)]
         named = [_numbers(value) for value in self.values("au")]
@@ -233,6 +245,8 @@ class Asked:
         number = _NUMBERS.get(match[2]) or float(match[2] if match[2][0].isdigit() else 0)
         unit = match["unit"] or ""
         number /= {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(unit, 1.0)
+        if match[0].startswith("at least") and unit in {"ms", "s", "second"}:
+            number = round(number - _LEAST_STEP, 6)
         return ("more" if match["more"] else "less", number)
 
     @cached_property
@@ -267,7 +281,9 @@ class Asked:
 
 def _compared(marks: Iterable[Mark], words: Sequence[str]) -> tuple[Mark, ...]:
     """The marks; "over" between two classes compares them, as in "why anger over disgust?"."""
-    found = list(marks)
+    # "Apart from the mouth" names no direction.
+    apart = [i for i, pair in enumerate(pairwise(words)) if pair == ("apart", "from")]
+    found = [_apart(mark, words) for mark in marks if mark.at not in apart]
     classes = [mark for mark in found if mark.concept == "class"]
     for a, b in pairwise(classes):
         if a.value != b.value and "over" in words[a.to : b.at]:
@@ -276,6 +292,17 @@ def _compared(marks: Iterable[Mark], words: Sequence[str]) -> tuple[Mark, ...]:
             found = [mark for mark in found if not mark.at <= at < mark.to]
             found.append(Mark("than", "", at, at + 1))
     return tuple(sorted(found, key=lambda mark: mark.at))
+
+
+def _apart(mark: Mark, words: Sequence[str]) -> Mark:
+    """The first of two parts, as in "between the brows and the lids", and not the glabella."""
+    if (
+        mark.value != "glabella"
+        or words[mark.at] != "between"
+        or words[mark.to : mark.to + 1] != ["and"]
+    ):
+        return mark
+    return Mark("region", "brow" if "brow" in words[mark.to - 1] else "eye", mark.at, mark.to)
 
 
 def _numbers(value: str) -> tuple[int, ...]:

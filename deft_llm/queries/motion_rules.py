@@ -14,6 +14,11 @@ STRONG_PX, WEAK_PX = 1.0, 0.4
 
 _FRAME = r"\bframe(?: number| no)? (\d+)\b|\b(\d+)(?:st|nd|rd|th) frame\b"
 _AT_SECONDS = r"\bat (?:about |around |time |t )?(?:= ?)?(\d+(?:\.\d+)?) (s|ms)\b"
+_NOT = r"\b(?:not|nothing)\b"
+_HALVES = (
+    r"\b(?:(?:upper|top)(?: half| face)? (?:or|versus|vs) (?:the )?(?:lower|bottom)|"
+    r"(?:lower|bottom)(?: half| face)? (?:or|versus|vs) (?:the )?(?:upper|top))\b(?! lip| lid| eye)"
+)
 _ALIKE = r"\b(?:same|alike|equal|equally|equals)\b"
 _OUTDOES = r"\b(?:outdo|outdid|outdoes|outdone|surpass\w*|exceed\w*|beat|beats|outweigh\w*)\b"
 _UNLIKE = r"\b(?:differ|differs|differed|different|differently|unlike)\b"
@@ -44,6 +49,8 @@ def side(asked: Asked) -> Query | None:
         than += r"|\b(?:higher|lower|wider|faster)\b.*\bthan\b"
     more = asked.has("more", "less_than", "most") or asked.says(than)
     placed = asked.says(r"\b(?:left|right)(?: hand)? (?:side|half) of\b")
+    if asked.says(_HALVES):
+        return None  # "which half moved more, the upper or the lower one?"
     which = asked.has("which_side") and not placed  # "did the left side of her mouth move?"
     if which or (asked.choice("side") and not asked.has("which_way")):
         return Query("side_difference", **where)
@@ -94,6 +101,9 @@ def compare(asked: Asked) -> Query | None:
         return Query("compare", yes, yes and asked.negated, regions=one, than=two)
     if asked.has("more") and ahead and asked.says(r"\bthan (?:.* )?(?:rest|else|others?)\b"):
         return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
+    if asked.says(_HALVES) and not asked.whether:
+        halves = (expand(["upper face"]), expand(["lower face"]))
+        return Query("compare", regions=halves[0], than=halves[1])
     chosen = asked.choice("region")
     several = r"(?:[2-9]|two|three|four|five|six|ten)"
     read = asked.has("feel", "class", "likely", "au_word")
@@ -114,8 +124,13 @@ def compare(asked: Asked) -> Query | None:
         return Query("compare", regions=asked.parts, rank="least")
     if chosen and not asked.values("way") and "either" not in asked.words:
         return Query("compare", regions=asked.parts, rank="most")
-    if asked.says(r"^compare\b") and len(asked.regions) > 1:
-        return Query("compare", regions=asked.parts, rank="most")
+    differ = r"^compare\b|\bdifferences?\b|\bcomparison\b"
+    if asked.says(differ) and len(parts := {mark.value for mark in asked.regions}) > 1:
+        if len(parts) > 2 or asked.whether:
+            return Query("compare", regions=asked.parts, rank="most")
+        first = asked.regions[0].value
+        other = parts - {first}
+        return Query("compare", regions=expand([first]), than=expand(other))
     return None
 
 
@@ -124,7 +139,9 @@ def magnitude(asked: Asked) -> Query | None:
     polar, bound = asked.polar, asked.bound
     if asked.has("strong") and asked.has("weak") and "or" in asked.words and not asked.aus:
         return Query("magnitude", **asked.where)  # "was it strong or weak?"
-    if bound and not polar and asked.limited == "px" and asked.has("region_word"):
+    listed = asked.has("region_word", "whole") or asked.says(r"^(?:what|which|who|list)\b")
+    listed = listed and not asked.says(r"\bhow\b")
+    if bound and not polar and asked.limited in {"px", "pixel"} and listed:
         return Query("magnitude", bound=bound, **asked.where)  # "which parts moved less than 1 px?"
     sized = asked.has("how_much") or asked.says(r"\bpx\b|\bpixels?\b")
     if (
@@ -174,6 +191,9 @@ def direction(asked: Asked) -> Query | None:
     told = asked.regions or asked.whether or asked.first in {"what", "which", "where", "who"}
     if not told and not asked.has("move", "region_word", "whole", "return"):
         return None
+    if asked.polar and (_contrary(ways) or (asked.stays and len(asked.regions) > 1)):
+        # "Did the left brow go up and the right one down?": yes or no would answer for one of them.
+        return Query("moved", **asked.where)
     # "what went up?" asks for regions, "did the brows go up?" for yes or no.
     return Query(
         "direction",
@@ -183,6 +203,11 @@ def direction(asked: Asked) -> Query | None:
         moments=moments,
         **asked.where,
     )
+
+
+def _contrary(ways: tuple[str, ...]) -> bool:
+    """Whether two ways exclude each other."""
+    return {"up", "down"} <= set(ways) or {"inward", "outward"} <= set(ways)
 
 
 def _going_where(asked: Asked) -> bool:
@@ -247,9 +272,12 @@ def at_time(asked: Asked) -> Query | None:
 def rests_at_end(asked: Asked) -> Query | None:
     """For example "is the face at rest in the last frame?"."""
     end = r"\b(?:last frame|end of (?:the )?(?:clip|video)|(?:in|at) the (?:very )?end)$"
-    if not asked.whether or not asked.stays or not asked.says(end):
+    if not asked.whether or not asked.says(end):
         return None
-    return Query("moved", True, moments=("offset",), **asked.where)
+    moves = asked.says(r"\bstill (?:\w+ )?(?:mov|go|up|down|away|rais|lower|lift)\w*\b")
+    if not moves and not asked.stays:
+        return None
+    return Query("moved", True, moves != asked.says(_NOT), moments=("offset",), **asked.where)
 
 
 def moved(asked: Asked) -> Query | None:
@@ -284,7 +312,7 @@ def excepted(asked: Asked) -> tuple[str, ...]:
     """The parts besides those that are named: "did anything other than the brows move?"."""
     apart = (
         r"\b(?:other than|(?:any|every|some)thing but|besides|apart from|except(?: for)?|"
-        r"aside from|else but)\b"
+        r"aside from|leaving out|not counting|else but)\b"
     )
     if not asked.regions or not asked.says(apart) or asked.says(r"\bnothing\b"):
         return ()

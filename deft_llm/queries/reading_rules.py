@@ -31,12 +31,17 @@ _ABOUT_US = {
     r"landmarks?|regions?))|\boptical flow\b|\bmethod\b|\balgorithm\b|"
     r"\bdo(?:es)? (?:you|the model) look at\b|"
     r"\bhead (?:motion|movement)s? (?:\w+ )?(?:removed|compensated|subtracted|corrected)\b|"
+    r"^(?:is|was|has) (?:it|that|this)(?: been)? (?:removed|compensated|subtracted)\b|"
     r"^(?:did|do) (?:you|it) (?:smooth|filter|average|align|compensate|subtract|remove|correct)\b",
 }
 _SHORTLY = (
     r"\b(?:one|a single|single|two|a couple of|1|2) (?:short )?(?:sentences?|lines?)\b|\btl ?dr\b|"
     r"\b(?:nutshell|headline|one liner|caption)\b|^(?:in )?(?:short|brief)$|"
     r"\b(?:summari[sz]e|sum|describe|report)\b.*\b(?:briefly|shortly|in short|in brief)\b"
+)
+_ABSENT = (
+    r"\b(?:absent|missing|inactive|left out|lacking)\b|"
+    r"\bnot (?:\w+ )?(?:there|present|active|named|seen|found|coded)\b"
 )
 _OF_SOMEBODY = r"\bmeans? (?:that )?(?:he|she|they|somebody|someone)\b"
 _TURNS = frozenset({"not", "instead", "rather"})
@@ -239,6 +244,8 @@ def au(asked: Asked) -> Query | None:
     ranked = asked.has("most", "least", "likely") or asked.says(r"\b(?:lowest|highest)\b")
     if asked.has("au_word") and ranked and not asked.polar:
         return Query("confidence", of="aus")  # "which AU is the strongest?"
+    if asked.has("au_word") and not asked.polar and asked.says(_ABSENT):
+        return Query("au", negated=True, **asked.where)
     if asked.has("au_word"):
         return Query("au", asked.whether, **asked.where)
     return None

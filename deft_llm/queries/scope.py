@@ -57,6 +57,8 @@ _PLAIN = frozenset(
     jump jumped hint trace touch sign feature features muscle muscles activity action life amount
     footage material sort gone past during spots report story short pick picks notice note add
     predict predicted pause complete skin
+    belong belongs contain contains combination combinations occur occurs occurred
+    error bar bars margin deviation
     mm cm millimetre millimeter centimetre centimeter inch velocity score scores compute computed
     properly correctly lowest highest standard plateau st nd rd th
     nearly almost threshold closest nearest fraction proportion rank ranked ranking worst

@@ -30,6 +30,13 @@ _SHORT = (
     (re.compile(r"\blemme\b"), "let me"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\b(?:wat|wut|wht)\b"), "what"),
+    (re.compile(r"\bhw\b"), "how"),
+    (re.compile(r"\b(?:whn|wehn)\b"), "when"),
+    (re.compile(r"\b(?:wich|whch)\b"), "which"),
+    (re.compile(r"\b(?:ths|tihs)\b"), "this"),
+    (re.compile(r"\b(the|to) peek\b"), r"\1 peak"),
+    # No English word ends so: "smilng", "movnig".
+    (re.compile(r"\b([a-z]+[b-df-hj-np-tv-xz])(?:ng|nig)\b"), r"\1ing"),
     (re.compile(r"\bdose\b"), "does"),
     (re.compile(r"\bdis\b"), "this"),
     (re.compile(r"\bra[sz]e(d?)\b"), r"raise\1"),

@@ -38,6 +38,10 @@ _HEAD_WAYS = {
     "shake": r"\bsh(?:ake|akes|ook|aking|aken)\b|\bturn|\brotat|\bhead\b.* (?:aside|sideways|"
     r"side)\b",
 }
+_SPOILS = (
+    r"\b(?:contaminat|affect|influenc|caus|disturb|explain|bias|distort|spoil|corrupt|interfer|"
+    r"confound|account)\w*\b"
+)
 #: Seconds: expressions of up to half a second count as micro-expressions.
 BRIEF = 0.5
 
@@ -68,6 +72,8 @@ def head(asked: Asked) -> Query | None:
         return None
     if asked.says(r"\btilt") and "or" not in asked.words:
         return Query("head_motion", of="nod")  # how far which way, as a tilt is not measured
+    if asked.polar and asked.says(_SPOILS):
+        return Query("head_motion")  # what is removed brings nothing about
     for of, pattern in _HEAD_WAYS.items():
         # "Did he nod or shake his head?" asks whether it moved.
         if asked.says(pattern) and "or" not in asked.words:

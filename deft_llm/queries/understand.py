@@ -67,6 +67,13 @@ _IN_PICTURE = re.compile(
     r"\b(left|right)((?:[ -]hand)?(?: (?:side|half|part))?) (?:of|in) (?:the|this) "
     r"(?:image|picture|photo|screen)\b|\b(?:viewer|observer)s? (left|right)\b"
 )
+# "Is my mum smiling?" is about the person in the clip.
+_KIN = re.compile(
+    r"^((?:is|was|does|did|do|has|can|could)(?: not)?) my (?:little |big |old |own )?(?:mum|mom|"
+    r"mother|dad|father|son|daughter|brother|sister|wife|husband|baby|child|kid|friend|boyfriend|"
+    r"girlfriend|uncle|aunt|cousin|grandma|grandpa|grandmother|grandfather|patient|client|student|"
+    r"partner|boss)\b"
+)
 #: In this order: "how long did it take to move back?" is about time, not about the return.
 RULES: tuple[Callable[[Asked], Query | None], ...] = (
     *(
@@ -115,12 +122,14 @@ def understand(
     doubts = "?" in text or (before and text.strip(" !.") in {"no", "yes", "sure"})
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):
         return Query("greet", topic=topic)
-    text = _IN_PICTURE.sub(_to_subject, without_manners(text))
+    text = _KIN.sub(r"\1 the person", _IN_PICTURE.sub(_to_subject, without_manners(text)))
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):  # "ok thanks, bye"
         return Query("greet", topic=topic)
     if (same := followup.again(text, before)) is not None:
         return same
     query = _understood(text, before, network)
+    if query.kind == "greet" and query.topic != "hello" and doubts:
+        return UNKNOWN  # "really?" thanks nobody
     # A "not" may be in what is only told: "I can't spot it. Where is the twitch?"
     doubtful = query.kind in {"decline", "unknown"} or query.negated
     if doubtful and (asks := sentence_that_asks(text)):
@@ -249,7 +258,12 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
+        kinds == ("compare", "side_difference"),
         kinds == ("moved", "moved") and bool(excepted(asked)),
+        kinds == ("moved", "direction") and not ruled.polar,  # of two parts that go apart
+        kinds == ("au", "au") and ruled.negated and not ruled.polar,
+        kinds == ("head_motion", "head_motion") and asked.polar and not ruled.polar,
+        kinds in {("blink", "when"), ("blink", "how_long"), ("blink", "confidence")},
         kinds in {("moved", "when"), ("moved", "how_long")}
         and ruled.polar
         and ruled.moments == ("offset",),
