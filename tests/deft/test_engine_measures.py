@@ -222,3 +222,18 @@ def test_a_gaze_shift_that_is_remarked_on_is_not_denied() -> None:
 def test_of_two_places_the_one_that_rests_is_told_as_well() -> None:
     text = reply(look("moved region=brow,eye", clip(BROWS, BACK)))
     assert "brows move up" in text and "lid (z" in text and text.endswith("stay at rest.")
+
+
+def test_a_region_at_rest_has_one_z_in_all_answers() -> None:
+    measurement = clip(BROWS, BACK)
+    measurement.table_apex.z[REGION_NAMES.index("chin")] = 2.97
+    measurement.table_apex.active[REGION_NAMES.index("chin")] = False
+    measurement.table_apex.z[REGION_NAMES.index("glabella")] = 1.98
+    for name, z in (("chin", "z 2.9"), ("glabella", "z 2.0")):
+        for line in (f"moved? region={name}", f"magnitude region={name} of=z"):
+            assert z in reply(look(line, measurement))
+
+
+def test_how_much_likelier_one_class_is_has_no_yes_or_no() -> None:
+    found = look("probability class=fear than=happiness", clip(BROWS, BACK))
+    assert found.polarity is None and len(found.facts) == 2

@@ -17,6 +17,7 @@ from deft_llm.deft.inference.sight import (
     likely_fact,
     moved_fact,
     places,
+    shown_z,
     z_below,
 )
 from deft_llm.media.canonical import INTEROCULAR
@@ -244,7 +245,7 @@ def _in_noise_floors(query: Query, sight: Sight) -> Findings:
         facts += [
             Fact(name, "px", round(float(table.magnitude[i]), 3), "px", evidence),
             Fact(name, "noise floor", round(float(table.noise[i]), 3), "px"),
-            Fact(name, "z", round(float(table.z[i]), 1)),
+            Fact(name, "z", shown_z(float(table.z[i]))),
         ]
     if not query.polar:
         return Findings(query, facts=tuple(facts))

@@ -265,9 +265,10 @@ def _likelier(query: Query, sight: Sight) -> Findings:
             return Findings(
                 query, untold="both belong to one class, which is all that is told apart"
             )
-        return Findings(query, named[0] != query.negated, (reading_fact(sight),))
+        polarity = named[0] != query.negated if query.polar else None
+        return Findings(query, polarity, (reading_fact(sight),))
     likelier = float(facts[0].value or 0) > float(facts[1].value or 0)
-    return Findings(query, likelier != query.negated, facts)
+    return Findings(query, likelier != query.negated if query.polar else None, facts)
 
 
 def why(query: Query, sight: Sight) -> Findings:

@@ -20,7 +20,7 @@ from deft_llm.deft.inference import wording
 from deft_llm.motion.evidence import measured_evidence
 from deft_llm.motion.measure import Measurement
 from deft_llm.motion.onset_apex import BLINK_PX, BLINK_TIME, blinks, lids_down
-from deft_llm.motion.regions import REGION_NAMES, RegionTable
+from deft_llm.motion.regions import ACTIVE_Z, REGION_NAMES, RegionTable
 from deft_llm.queries.findings import Fact
 from deft_llm.queries.query import PARTS, SIDES, Query
 
@@ -243,8 +243,14 @@ def likely_fact(row: Evidence) -> Fact:
 
 
 def z_below(z: float) -> str:
-    """The z of a region that does not count as moved: rounded down, so that 2.96 is not 3.0."""
-    return f"z {math.floor(10 * z) / 10:.1f}"
+    """The z of a region that does not count as moved, in words."""
+    return f"z {shown_z(z):.1f}"
+
+
+def shown_z(z: float) -> float:
+    """A z as it is told: rounded, but 2.96 is not 3.0, from which a region counts as moved."""
+    shown = round(z, 1)
+    return math.floor(10 * z) / 10 if z < ACTIVE_Z <= shown else shown
 
 
 def each_side(query: Query, found: Iterable[str]) -> bool:
