@@ -29,7 +29,8 @@ CUES: dict[str, str] = {
     "almost invisible|barely noticeable|barely visible|scarcely|a tad|hardly there",
     "which_way": "which way|what way|direction|where to|which direction|what direction|whither|"
     "heading of|what path|which path",
-    "when": "when|what time|timestamps|which frame|what frame|timestamp|how far into|which second|"
+    "when": "when|what time|timecode|time code|timestamps|which frame|what frame|timestamp|"
+    "how far into|which second|"
     "what second|which moment|what moment|what point|which point|time of|time point|moment of|"
     "how soon|where in clip|where in video|at what time|time in clip|frame number|from when|"
     "until when|since when|at which moment|how early|how late",

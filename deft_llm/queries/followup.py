@@ -93,6 +93,7 @@ _GOOD = re.compile(
     r"(?: enough)?$"
 )
 _BY_HOW_MUCH = re.compile(r"^(?:by )?how (?:much|far|many (?:pixels?|px))(?: more)?$")
+_LIMIT = re.compile(r"^(?:(?:at least|more than|even) )?(\d+(?:\.\d+)?) ?(%|percent|px|ms|s)$")
 _BETWEEN = re.compile(
     r"^(?:how (?:many frames|much time|long)(?: (?:is|are|was|were)(?: there)?)? )?"
     r"between (?:the two|them|those|these|both)(?: two)?$"
@@ -209,6 +210,9 @@ def _set_phrase(asked: Asked, text: str, before: Query) -> Query | None:
         return _why(before)
     if _WHY_NOT.search(text):
         return Query("why_not", classes=before.classes, aus=before.aus)
+    if _REALLY.search(text) and before.kind in {"moved", "direction"} and before.regions:
+        # By how many noise floors it moved is how sure that is.
+        return Query("magnitude", of="z", regions=before.regions, sides=before.sides)
     if _REALLY.search(text):
         return Query("confidence", classes=before.classes, aus=before.aus)
     if _THEN.search(text):
@@ -290,6 +294,9 @@ def _of_the_last(text: str, before: Query) -> Query | None:
         return Query("quality", True)
     if kind == "side_difference" and _BY_HOW_MUCH.search(text):
         return Query("side_difference", regions=before.regions, aus=before.aus)
+    if before.polar and before.bound and (limit := _LIMIT.search(text)):
+        scale = {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(limit[2], 1.0)
+        return replace(before, bound=(before.bound[0], float(limit[1]) / scale))
     if kind == "when" and _BETWEEN.search(text):
         return Query("how_long", moments=_SPANS.get(before.moments, before.moments))
     if kind in _MEASURED and before.polar and _WHY_NOT.search(text):

@@ -13,6 +13,7 @@ STRONG_PX, WEAK_PX = 1.0, 0.4
 
 
 _FRAME = r"\bframe(?: number| no)? (\d+)\b|\b(\d+)(?:st|nd|rd|th) frame\b"
+_FRAME_SPAN = r"\bframes? \d+ ?(?:and|to|until|till|-) ?(?:frame )?(\d+)\b"
 _AT_SECONDS = r"\bat (?:about |around |time |t )?(?:= ?)?(\d+(?:\.\d+)?) (s|ms)\b"
 _NOT = r"\b(?:not|nothing)\b"
 _HALVES = (
@@ -143,6 +144,9 @@ def magnitude(asked: Asked) -> Query | None:
     listed = listed and not asked.says(r"\bhow\b")
     if bound and not polar and asked.limited in {"px", "pixel"} and listed:
         return Query("magnitude", bound=bound, **asked.where)  # "which parts moved less than 1 px?"
+    if polar and bound and bound[0] == "less" and asked.limited in {"px", "pixel"} and _any(asked):
+        # Of several regions, the largest says nothing about the least.
+        return Query("magnitude", bound=bound, **asked.where)
     sized = asked.has("how_much") or asked.says(r"\bpx\b|\bpixels?\b")
     if (
         polar
@@ -167,6 +171,11 @@ def magnitude(asked: Asked) -> Query | None:
     where = {**asked.where, "aus": asked.aus}
     moments = ("offset",) if asked.has("return") else ()
     return Query("magnitude", polar=polar, bound=bound if polar else None, moments=moments, **where)
+
+
+def _any(asked: Asked) -> bool:
+    """Whether one of many regions is asked for: "did any region move less than 0.5 px?"."""
+    return asked.says(r"\b(?:any|some) (?:\w+ )?(?:regions?|parts?|areas?)\b|\b(?:any|some)thing\b")
 
 
 def _softened(asked: Asked) -> bool:
@@ -246,14 +255,17 @@ def return_(asked: Asked) -> Query | None:
 
 def at_time(asked: Asked) -> Query | None:
     """For example "what happens at frame 20?", "is the mouth open at 0.2 s?"."""
-    found = re.search(_FRAME, asked.text)
+    # "Between frames 11 and 22": what lies between is seen at its end.
+    found = re.search(_FRAME_SPAN, asked.text) or re.search(_FRAME, asked.text)
     timed = re.search(_AT_SECONDS, asked.text)
     if not (found or timed) or asked.has("when", "how_long", "moment", "head", "blink"):
         return None
     at = ""
     if found:
         # The first frame is frame 0.
-        at = f"{int(found[1]) if found[1] else max(int(found[2]) - 1, 0)}f"
+        frame = int(found[1]) if found[1] else int(found[2]) - 1
+        before, after = asked.says(r"\bbefore frame\b"), asked.says(r"\b(?:after|past) frame\b")
+        at = f"{max(frame - before + after, 0)}f"
     elif timed:
         seconds = float(timed[1]) / (1000.0 if timed[2] == "ms" else 1.0)
         at = f"{seconds:g}s"

@@ -20,6 +20,7 @@ _ABOUT_US = {
     r"\bcan you (?:really )?(?:detect|spot|see|find) microexpressions?\b|\btrained on\b|"
     r"\btraining (?:data|set)\b|\berror rates?\b|\b(?:benchmark|validated|calibrated)\b",
     "self": r"\b(?:who|what) are you\b(?! (?:able|good|for|sure))|\byour name\b|"
+    r"^what (?:is your )?version\b|\bcit(?:e|ation)\b|"
     r"^what (?:is|does) (?:a )?deft\b|"
     r"\bare you (?:an? )?(?:human|robot|bot|ai|real|"
     r"machine|person|program|computer|alive|chatgpt|gpt|llm|language model)|"
@@ -94,6 +95,8 @@ def why_not(asked: Asked) -> Query | None:
     than = next((m.at for m in asked.marks if m.concept == "than"), 0)
     if asked.has("why") and than and (others := asked.values("class", than)):
         return Query("why_not", classes=others)
+    if asked.has("order") and not (classes or aus):
+        return None  # "is the left corner delayed against the right?"
     excluded = asked.has("why") and "not" in asked.words
     excluded = excluded or asked.says(r"^why (?:is|was|are|were) (?:there )?no\b")
     if not (asked.has("against") or excluded) or asked.says(
@@ -141,8 +144,8 @@ def sure(asked: Asked) -> Query | None:
         asked.says(r"^pretty sure\b")
     ):
         return None  # "is fear the right label?" is about fear
-    if asked.says(r"\blandmarks?\b"):
-        return None
+    if asked.says(r"\blandmarks?\b") or (asked.whether and asked.regions and asked.has("move")):
+        return None  # "are you sure that nothing moved in the brow?" is about the brow
     if asked.has("au_word") and not asked.aus and not asked.polar:
         return Query("confidence", of="aus")  # "each action unit, and how sure you are"
     bounded = asked.polar and bool(asked.share) and not asked.aus
@@ -233,6 +236,8 @@ def au(asked: Asked) -> Query | None:
     if asked.says(r"\breach\w* (?:the |her |his |their )?eyes?\b"):
         return Query("au", asked.polar, asked.polar and asked.negated, aus=(6,))
     if asked.aus:
+        if asked.says(r"\b(?:other than|besides|apart from|except(?: for)?|aside from)\b"):
+            return Query("au")  # which others there are is seen in the list of all
         rather = asked.says(r"\b(?:closer|rather|more)\b.*\bor\b")
         several = len(asked.mentions) > 1
         apart = several and asked.says(r"\b(?:without|but no|and no|and not|but not|no)\b")

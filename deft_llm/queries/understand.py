@@ -263,6 +263,9 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds == ("moved", "direction") and not ruled.polar,  # of two parts that go apart
         kinds == ("au", "au") and ruled.negated and not ruled.polar,
         kinds == ("head_motion", "head_motion") and asked.polar and not ruled.polar,
+        kinds == ("moved", "confidence") and asked.whether and bool(ruled.regions),
+        kinds == ("order", "why_not"),
+        kinds == ("au", "why") and not ruled.aus,
         kinds in {("blink", "when"), ("blink", "how_long"), ("blink", "confidence")},
         kinds in {("moved", "when"), ("moved", "how_long")}
         and ruled.polar

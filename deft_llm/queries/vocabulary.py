@@ -74,7 +74,7 @@ WAYS: dict[str, str] = {
 ACTIONS: dict[tuple[int, ...], str] = {
     (1, 2): "frontalis",
     (12,): "smile|grin|smiley|laugh|giggle|beam|chuckle|zygomaticus|zygomaticus major|"
-    "zygomatic major",
+    "zygomatic major|zygomatic",
     (10,): "levator labii|levator labii superioris",
     (15,): "depressor anguli oris|triangularis",
     (16,): "depressor labii|depressor labii inferioris",
