@@ -210,9 +210,6 @@ def _set_phrase(asked: Asked, text: str, before: Query) -> Query | None:
         return _why(before)
     if _WHY_NOT.search(text):
         return Query("why_not", classes=before.classes, aus=before.aus)
-    if _REALLY.search(text) and before.kind in {"moved", "direction"} and before.regions:
-        # By how many noise floors it moved is how sure that is.
-        return Query("magnitude", of="z", regions=before.regions, sides=before.sides)
     if _REALLY.search(text):
         return Query("confidence", classes=before.classes, aus=before.aus)
     if _THEN.search(text):
@@ -299,6 +296,10 @@ def _of_the_last(text: str, before: Query) -> Query | None:
         return replace(before, bound=(before.bound[0], float(limit[1]) / scale))
     if kind == "when" and _BETWEEN.search(text):
         return Query("how_long", moments=_SPANS.get(before.moments, before.moments))
+    asks_again = _REALLY.search(text) or (before.polar and _WHY_NOT.search(text))
+    if kind in {"moved", "direction"} and before.regions and not before.at and asks_again:
+        # By how many noise floors it moved says how sure that is, and why it does not count.
+        return Query("magnitude", of="z", regions=before.regions, sides=before.sides)
     if kind in _MEASURED and before.polar and _WHY_NOT.search(text):
         return replace(before, polar=False, negated=False, bound=None)
     return None

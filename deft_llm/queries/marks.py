@@ -48,8 +48,8 @@ _BOUND = re.compile(
 #: Seconds are told to a thousandth: at least 0.2 s is more than half a step below.
 _LEAST_STEP = 0.0005
 _DENIES = (
-    r"\b(?:never|(?<!or )no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|inactive|"
-    r"anything but)\b"
+    r"\b(?:never|(?<!yes or )no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|"
+    r"inactive|anything but)\b"
 )
 _AUS = re.compile(
     r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "

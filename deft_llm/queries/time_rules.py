@@ -68,12 +68,14 @@ def blink(asked: Asked) -> Query | None:
 
 def head(asked: Asked) -> Query | None:
     """For example "did the head move?"."""
-    if not asked.has("head") or asked.regions:
+    if not asked.has("head"):
         return None
     if asked.says(r"\btilt") and "or" not in asked.words:
         return Query("head_motion", of="nod")  # how far which way, as a tilt is not measured
     if asked.polar and asked.says(_SPOILS):
         return Query("head_motion")  # what is removed brings nothing about
+    if asked.regions:
+        return None
     for of, pattern in _HEAD_WAYS.items():
         # "Did he nod or shake his head?" asks whether it moved.
         if asked.says(pattern) and "or" not in asked.words:

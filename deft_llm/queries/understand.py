@@ -67,6 +67,8 @@ _IN_PICTURE = re.compile(
     r"\b(left|right)((?:[ -]hand)?(?: (?:side|half|part))?) (?:of|in) (?:the|this) "
     r"(?:image|picture|photo|screen)\b|\b(?:viewer|observer)s? (left|right)\b"
 )
+# Thanks nobody.
+_DOUBTS = re.compile(r"^(?:oh )?(?:really|huh|seriously|no way|for real|are you sure)\W*$")
 # "Is my mum smiling?" is about the person in the clip.
 _KIN = re.compile(
     r"^((?:is|was|does|did|do|has|can|could)(?: not)?) my (?:little |big |old |own )?(?:mum|mom|"
@@ -128,8 +130,8 @@ def understand(
     if (same := followup.again(text, before)) is not None:
         return same
     query = _understood(text, before, network)
-    if query.kind == "greet" and query.topic != "hello" and doubts:
-        return UNKNOWN  # "really?" thanks nobody
+    if query.kind == "greet" and _DOUBTS.search(text):
+        return UNKNOWN
     # A "not" may be in what is only told: "I can't spot it. Where is the twitch?"
     doubtful = query.kind in {"decline", "unknown"} or query.negated
     if doubtful and (asks := sentence_that_asks(text)):
@@ -260,7 +262,9 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
         kinds == ("compare", "side_difference"),
         kinds == ("moved", "moved") and bool(excepted(asked)),
-        kinds == ("moved", "direction") and not ruled.polar,  # of two parts that go apart
+        kinds == ("moved", "direction")
+        and asked.whether
+        and not ruled.polar,  # of two parts that go apart
         kinds == ("au", "au") and ruled.negated and not ruled.polar,
         kinds == ("head_motion", "head_motion") and asked.polar and not ruled.polar,
         kinds == ("moved", "confidence") and asked.whether and bool(ruled.regions),
