@@ -90,7 +90,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\b(?:identify|identified|recogni[sz]ed?) (?:{_WHO}|this face|whose|who)",
         rf"\b(?:his|her|their|{_PERSON}) name\b|\bname (?:of (?:this|that|the) {_PERSON})",
         r"\bcelebrit|famous|\bsame (?:person|woman|man|girl|guy|lady|boy|face)\b|"
-        r"(?<!class does it )(?<!category does it )(?<!frames )\bbelongs? to\b",
+        r"(?<!class does it )(?<!category does it )(?<!frames )(?<!regions )(?<!parts )"
+        r"(?<!muscles )\bbelongs? to\b",
         r"\bremind (?:you|me) of|\bseen? .*\bbefore\b\s*\??$",
         rf"\b(?:does|do|did) {_WHO} look like (?:my|somebody|someone|(?:an? )?{_ROLES})\b",
         rf"\b{_BE} (?:{_WHO}|this|that) an? (?:actor|actress|politician|criminal|\w*star)\b",

@@ -94,6 +94,15 @@ _GOOD = re.compile(
 )
 _BY_HOW_MUCH = re.compile(r"^(?:by )?how (?:much|far|many (?:pixels?|px))(?: more)?$")
 _LIMIT = re.compile(r"^(?:(?:at least|more than|even) )?(\d+(?:\.\d+)?) ?(%|percent|px|ms|s)$")
+#: Of the head it is told how far it moved, or how far which way.
+_OF_THE_HEAD = re.compile(
+    r"^(?:a lot|much|strongly|how (?:much|far|many (?:pixels|px))|by how much|"
+    r"((?:in |to )?(?:which|what) (?:direction|way|side)|where to))$"
+)
+_RANKED_AU = re.compile(
+    r"^(?:what is |which is )?(?:the )?(?:weakest|strongest|surest|(?:least|most) (?:sure|certain|"
+    r"likely))(?: one)?$"
+)
 _BETWEEN = re.compile(
     r"^(?:how (?:many frames|much time|long)(?: (?:is|are|was|were)(?: there)?)? )?"
     r"between (?:the two|them|those|these|both)(?: two)?$"
@@ -142,8 +151,6 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
         return later
     if _is_other_side(asked, text, before):
         return swapped(before)
-    if before.kind == "head_motion" and asked.has("which_way") and not asked.regions:
-        return Query("head_motion", of="nod")  # how far which way
     if _about_blinks(asked, query, before):
         return Query("blink")
     if (
@@ -296,8 +303,19 @@ def _of_the_last(text: str, before: Query) -> Query | None:
         return replace(before, bound=(before.bound[0], float(limit[1]) / scale))
     if kind == "when" and _BETWEEN.search(text):
         return Query("how_long", moments=_SPANS.get(before.moments, before.moments))
+    if kind == "moved" and before.polar and not before.at and _WHERE_EXACTLY.search(text):
+        return Query("moved", regions=before.regions, sides=before.sides)
+    if kind == "head_motion" and (how := _OF_THE_HEAD.search(text)):
+        return Query("head_motion", of="nod" if how[1] else "")
+    if (kind, before.of) == ("confidence", "aus") and _RANKED_AU.search(text):
+        return before  # each is told with its probability
     asks_again = _REALLY.search(text) or (before.polar and _WHY_NOT.search(text))
-    if kind in {"moved", "direction"} and before.regions and not before.at and asks_again:
+    if (
+        kind in {"moved", "direction", "magnitude"}
+        and before.regions
+        and not before.at
+        and asks_again
+    ):
         # By how many noise floors it moved says how sure that is, and why it does not count.
         return Query("magnitude", of="z", regions=before.regions, sides=before.sides)
     if kind in _MEASURED and before.polar and _WHY_NOT.search(text):
@@ -306,9 +324,7 @@ def _of_the_last(text: str, before: Query) -> Query | None:
 
 
 def _turned(text: str, before: Query) -> Query | None:
-    """What "where exactly?" and "and back?" ask after a question."""
-    if before.kind == "moved" and before.polar and _WHERE_EXACTLY.search(text):
-        return Query("moved", regions=before.regions, sides=before.sides)
+    """What "and back?" asks after a question."""
     if _BACK.search(text) and before.kind == "how_long":
         return Query("how_long", moments=("apex", "offset"))
     if _BACK.search(text) and before.kind in _CARRIES["moments"]:

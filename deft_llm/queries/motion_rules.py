@@ -20,6 +20,8 @@ _HALVES = (
     r"\b(?:(?:upper|top)(?: half| face)? (?:or|versus|vs) (?:the )?(?:lower|bottom)|"
     r"(?:lower|bottom)(?: half| face)? (?:or|versus|vs) (?:the )?(?:upper|top))\b(?! lip| lid| eye)"
 )
+_BUT_NOT = r"\b(?:but|and|while|whereas|though)\b(?: \w+){0,4} not\b"
+_NOT_BUT = r"\bnot\b.*\b(?:but|and|while|whereas|though)\b.*\b(?:did|do|does|moved|moves)$"
 _ALIKE = r"\b(?:same|alike|equal|equally|equals)\b"
 _OUTDOES = r"\b(?:outdo|outdid|outdoes|outdone|surpass\w*|exceed\w*|beat|beats|outweigh\w*)\b"
 _UNLIKE = r"\b(?:differ|differs|differed|different|differently|unlike)\b"
@@ -200,7 +202,8 @@ def direction(asked: Asked) -> Query | None:
     told = asked.regions or asked.whether or asked.first in {"what", "which", "where", "who"}
     if not told and not asked.has("move", "region_word", "whole", "return"):
         return None
-    if asked.polar and (_contrary(ways) or (asked.stays and len(asked.regions) > 1)):
+    parted = _contrary(ways) or _parted(asked) or (asked.stays and len(asked.regions) > 1)
+    if asked.polar and parted:
         # "Did the left brow go up and the right one down?": yes or no would answer for one of them.
         return Query("moved", **asked.where)
     # "what went up?" asks for regions, "did the brows go up?" for yes or no.
@@ -212,6 +215,12 @@ def direction(asked: Asked) -> Query | None:
         moments=moments,
         **asked.where,
     )
+
+
+def _parted(asked: Asked) -> bool:
+    """Whether one part is said to move and another not to: "did the brows move, not the mouth?"."""
+    several = len({mark.value for mark in asked.regions}) > 1
+    return several and (asked.says(_BUT_NOT) or asked.says(_NOT_BUT))
 
 
 def _contrary(ways: tuple[str, ...]) -> bool:
@@ -307,6 +316,8 @@ def moved(asked: Asked) -> Query | None:
     if asked.sides and not asked.regions and asked.first == "about":
         return Query("moved", sides=asked.sides)  # "tell me about the left half only"
     of = _quantified(asked) if polar else ""
+    if polar and _parted(asked):
+        return Query("moved", **asked.where)
     if asked.regions:
         negated = asked.negated and not (of == "only" and "nothing" in asked.words)
         return Query("moved", polar, negated, of=of, **asked.where)

@@ -235,6 +235,9 @@ def au(asked: Asked) -> Query | None:
     """For example "which action units?", "did he smile?"."""
     if asked.says(r"\breach\w* (?:the |her |his |their )?eyes?\b"):
         return Query("au", asked.polar, asked.polar and asked.negated, aus=(6,))
+    shut = asked.says(r"\b(?:closed|shut)\b") and {"upper lip", "lower lip"} <= set(asked.parts)
+    if shut and asked.polar and not asked.aus:
+        return Query("au", True, not asked.negated, aus=(25, 26, 27))
     if asked.aus:
         if asked.says(r"\b(?:other than|besides|apart from|except(?: for)?|aside from)\b"):
             return Query("au")  # which others there are is seen in the list of all

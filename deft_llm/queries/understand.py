@@ -262,9 +262,9 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
         kinds == ("compare", "side_difference"),
         kinds == ("moved", "moved") and bool(excepted(asked)),
-        kinds == ("moved", "direction")
-        and asked.whether
-        and not ruled.polar,  # of two parts that go apart
+        # Of two parts that go apart.
+        kinds == ("moved", "direction") and asked.whether and not ruled.polar,
+        kinds == ("moved", "moved") and len(asked.regions) > 1 and read.polar and not ruled.polar,
         kinds == ("au", "au") and ruled.negated and not ruled.polar,
         kinds == ("head_motion", "head_motion") and asked.polar and not ruled.polar,
         kinds == ("moved", "confidence") and asked.whether and bool(ruled.regions),
