@@ -237,3 +237,10 @@ def test_a_region_at_rest_has_one_z_in_all_answers() -> None:
 def test_how_much_likelier_one_class_is_has_no_yes_or_no() -> None:
     found = look("probability class=fear than=happiness", clip(BROWS, BACK))
     assert found.polarity is None and len(found.facts) == 2
+
+
+def test_of_two_places_yes_is_not_said_for_the_one_that_rests() -> None:
+    measurement = clip(BROWS, BACK)
+    assert look("moved? region=brow,eye", measurement).polarity is None
+    assert look("moved? region=brow,mouth", measurement).polarity is True
+    assert look("moved? region=cheek,eye", measurement).polarity is False

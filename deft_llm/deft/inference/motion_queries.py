@@ -71,6 +71,8 @@ def moved(query: Query, sight: Sight) -> Findings:
         facts += tuple(moved_fact(row, sight.rise) for row in others)
         yes = yes and not others
     polarity = (yes != query.negated) if query.polar else None
+    if yes and not query.of and not query.negated and _wholly(restful, query):
+        polarity = None  # of one place it is true, of the other it is not
     return Findings(query, polarity, (*(facts or still(query, sight)), *blinked))
 
 
