@@ -261,6 +261,8 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
         kinds == ("compare", "side_difference"),
+        kinds == ("au", "blink") and 45 not in ruled.aus,  # "is the mouth shut?"
+        kinds == ("blink", "blink") and read.negated and not ruled.negated,
         kinds == ("moved", "moved") and bool(excepted(asked)),
         # Of two parts that go apart.
         kinds == ("moved", "direction") and asked.whether and not ruled.polar,
