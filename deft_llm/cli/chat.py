@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from deft_llm.deft.inference.answer import Answer
     from deft_llm.motion.measure import Measurement
 
+_HELP = (
+    "/query shows or hides what is executed for each question. /save FILE writes the chat with its "
+    'evidence as Markdown. An empty line ends the chat. "What can I ask?" tells what can be asked.'
+)
 UNSUPPORTED = "[not borne out by the motion]"
 
 
@@ -88,15 +92,18 @@ def _measured(path: Path, reading: Reading) -> Measurement:
 
 
 def _command(line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path) -> bool:
-    """Carry out /query or /save FILE; returns whether queries are shown from now on."""
+    """Carry out /query, /save FILE or /help; returns whether queries are shown from now on."""
     from deft_llm.deft.inference.answer import markdown
     from deft_llm.files import text_of, write_text
 
     name, _, target = line.partition(" ")
     if name == "/query":
         return not shown
+    if name == "/help":
+        print(_HELP)
+        return shown
     if name != "/save" or not target.strip():
-        raise UserError(f"{line!r}: expected /query or /save FILE")
+        raise UserError(f"{line!r}: expected /query, /save FILE or /help")
     # No shell has put the user's folder in the place of "~".
     file = Path(os.path.expanduser(target.strip()))
     refuse_input("/save", file, [clip])

@@ -317,7 +317,7 @@ def test_chat_goes_on_until_it_is_left(
 ) -> None:
     """Earlier turns are remembered; an unsupported sentence is marked; leaving is no failure."""
     saved = tmp_path / "chat.md"
-    questions = iter(["/query", "What moved?", "Are you sure?", f"/save {saved}", "/sing"])
+    questions = iter(["/query", "What moved?", "Are you sure?", f"/save {saved}", "/help", "/sing"])
     remembered: list[list[tuple[str, str]]] = []
 
     def typed(prompt: str) -> str:
@@ -342,5 +342,6 @@ def test_chat_goes_on_until_it_is_left(
     answer = "Both inner brows move down. I am sure about What moved?"
     assert remembered == [[], [("What moved?", answer)]]
     assert result.out.count("[moved]") == 2
-    assert "'/sing': expected /query or /save FILE" in result.out
+    assert "/save FILE writes the chat" in result.out
+    assert "'/sing': expected /query, /save FILE or /help" in result.out
     assert "**What moved?**" in saved.read_text(encoding="utf-8")
