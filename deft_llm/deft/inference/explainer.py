@@ -13,7 +13,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ from deft_llm.deft.inference.judging import macro_expression, not_judged, nothin
 from deft_llm.deft.inference.loading import end_ids, load_model
 from deft_llm.deft.inference.replies import reply
 from deft_llm.deft.inference.said import Seen
-from deft_llm.deft.inference.scoring import label_log_likelihoods
+from deft_llm.deft.inference.scoring import Answers, label_log_likelihoods
 from deft_llm.deft.inference.sight import Weighed
 from deft_llm.deft.inference.verdicts import au_limits
 from deft_llm.deft.inference.verifier import SAMPLED, best_of
@@ -72,23 +72,6 @@ _REMEMBERED = 20  # earlier questions that a short one may refer to
 _MOST_CHOICES = 480
 # The start of a structured answer: its emotion and its list of AUs.
 _CHOICES = re.compile(r'\s*\{"class": "[^"]*", "emotion": "([^"]*)", "aus": (\[[^\]]*\])')
-
-
-@dataclass
-class Answers:
-    """The model's outputs for a batch of clips, unchecked.
-
-    Attributes:
-        log_likelihoods: (B, L) over the label set "coarse", with what codings say.
-        texts: Structured answers as generated.
-        au_probabilities: (B, K, 2) from the AU head, left and right.
-        emotion_probabilities: (B, E) from the emotion head.
-    """
-
-    log_likelihoods: Tensor
-    texts: list[str]
-    au_probabilities: Tensor
-    emotion_probabilities: Tensor
 
 
 class Explainer:

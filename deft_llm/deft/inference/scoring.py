@@ -1,4 +1,4 @@
-"""Class probabilities from label likelihoods: the likelihood of each label as the answer text.
+"""Label likelihoods, which give the class: that of each label as the whole answer text.
 
 No parsing is involved, so a free-text model is scored like a classifier with a fixed label set.
 """
@@ -6,12 +6,30 @@ No parsing is involved, so a free-text model is scored like a classifier with a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import CLIP_TOKEN, IGNORE_INDEX, DeftProcessor, padded
+
+
+@dataclass
+class Answers:
+    """The model's outputs for a batch of clips, unchecked.
+
+    Attributes:
+        log_likelihoods: (B, L) over the label set "coarse", with what codings say.
+        texts: Structured answers as generated.
+        au_probabilities: (B, K, 2) from the AU head, left and right.
+        emotion_probabilities: (B, E) from the emotion head.
+    """
+
+    log_likelihoods: Tensor
+    texts: list[str]
+    au_probabilities: Tensor
+    emotion_probabilities: Tensor
 
 
 def answered(

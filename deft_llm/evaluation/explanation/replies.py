@@ -17,7 +17,8 @@ from deft_llm.answers import COARSE_LABELS, NOTHING, parse_structured_answer
 from deft_llm.clip import Prediction
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.deft.inference.calibration import LABEL_SETS
-from deft_llm.deft.inference.explainer import Answers, Explainer
+from deft_llm.deft.inference.explainer import Explainer
+from deft_llm.deft.inference.scoring import Answers
 from deft_llm.files import write_lines
 
 BATCH = 32
