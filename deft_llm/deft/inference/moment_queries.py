@@ -63,9 +63,7 @@ def _frame(at: str, sight: Sight) -> int | None:
         frame = int(at[:-1])
         return frame if frame < len(sight.times) else None
     seconds, times = float(at[:-1]), sight.times
-    # The last frame is shown for a step as well.
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    if seconds > times[-1] + step:
+    if seconds > sight.seconds:
         return None
     return int(np.abs(times - seconds).argmin())
 

@@ -154,6 +154,12 @@ class Sight:
         stamps = self.measurement.aligned.timestamps
         return stamps - stamps[0]
 
+    @property
+    def seconds(self) -> float:
+        """Length of the clip: its last frame is shown for a step as well."""
+        steps = np.diff(self.times)
+        return float(self.times[-1]) + (float(np.median(steps)) if steps.size else 0.0)
+
     def time(self, frame: int) -> float:
         """Seconds of a frame from the start of the clip."""
         return float(self.times[frame])

@@ -115,10 +115,7 @@ def _moment(name: str, interval: Interval, sight: Sight) -> Fact:
 def how_long(query: Query, sight: Sight) -> Findings:
     """Duration of the movement or the clip, or between two moments, or whether within a bound."""
     if query.of == "clip":
-        stamps = sight.times
-        # The last frame is shown for a step as well.
-        step = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
-        fact = Fact("clip", "duration", round(float(stamps[-1]) + step, 3), "s")
+        fact = Fact("clip", "duration", round(sight.seconds, 3), "s")
         return Findings(query, _within(query, fact.value) if query.polar else None, (fact,))
     if query.of == "plateau":
         return _plateau(query, sight)
