@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft_llm.config import read_recipe
+from deft_llm.config import read_recipe, read_yaml
 from deft_llm.errors import UserError
 from deft_llm.facet import view_sets
 from deft_llm.facet.au_text import AuTextTower
@@ -23,6 +23,7 @@ from deft_llm.training import tasks
 from deft_llm.training.schedule import Schedule
 from deft_llm.weights import save_network
 
+RECIPES = Path(__file__).resolve().parents[2] / "train_configs" / "facet"
 SMALL = ViewData(scans=4, mixed=0.5, identities=2, side=32, workers=1)
 
 
@@ -125,6 +126,18 @@ def test_a_recipe_runs_and_resumes_nothing_new(tmp_path: Path, folder: Path) -> 
     assert loaded.network.config.classes[0] == "anger"
     with pytest.raises(UserError, match="other settings"):
         tasks.run(smoke, [*changes, f"output={tmp_path / 'other'}", f"views={folder}"])
+
+
+def test_recipes_that_share_a_folder_of_views_have_one_set() -> None:
+    # The folder is claimed by the first one's settings, and refused to others.
+    sets: dict[str, list[object]] = {}
+    for file in sorted(RECIPES.glob("*.yaml")):
+        values = read_yaml(file)
+        if "views" in values:
+            sets.setdefault(values["views"], []).append(values["data"])
+    assert len(sets["runs/facet-views"]) == 3
+    for same in sets.values():
+        assert all(each == same[0] for each in same)
 
 
 def test_heads_are_chosen_by_name(store: ViewStore) -> None:
