@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.console import Tally, check_output, stoppable
+from deft_llm.config import validate_settings
 from deft_llm.corpora.base import CORPORA, load_class
 from deft_llm.corpora.other import read_named
 from deft_llm.corpora.reading import Reading
@@ -92,6 +93,10 @@ def prepare(
     cache: Annotated[Path, typer.Option(help="folder of the cache")] = Path("cache"),
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX, to find faces")] = None,
+    landmarks: Annotated[
+        str,
+        typer.Option(metavar="FINDER", help="what places landmarks: network, face-mesh or mean"),
+    ] = "network",
     raw: Annotated[
         bool, typer.Option(help="store frames for mol and mpfnet, 0.6 MB a clip")
     ] = False,
@@ -106,7 +111,8 @@ def prepare(
     from deft_llm.data.raw_frames import RAW_SIDE
 
     # Raw frames are kept at a size or, by 0, not at all.
-    settings = PrepareSettings(yunet=yunet, raw=RAW_SIDE if raw else 0)
+    values = {"yunet": yunet, "landmarks": landmarks, "raw": RAW_SIDE if raw else 0}
+    settings = validate_settings(PrepareSettings, values, "prepare")
     reading = read_named(name, folder)
     with stoppable(f"what was measured is in {cache}; the same command goes on"):
         rows = run(reading, cache, settings, workers)

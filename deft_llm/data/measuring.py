@@ -14,7 +14,14 @@ import numpy as np
 
 from deft_llm.clip import Clip, Interval
 from deft_llm.errors import UserError
-from deft_llm.media.face import AlignedClip, FaceFinder, align, landmark_finder, track_faces
+from deft_llm.media.face import (
+    AlignedClip,
+    FaceFinder,
+    LandmarkFinder,
+    align,
+    landmark_finder,
+    track_faces,
+)
 from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import parts_of, split
 from deft_llm.media.windows import read_windows
@@ -168,17 +175,20 @@ def strength(measurement: Measurement) -> float:
     return float(np.sort(z[REGION_WEIGHTS > 0])[-2:].mean())
 
 
-def align_coded(clip: Clip, finder: FaceFinder | None = None) -> AlignedClip:
+def align_coded(
+    clip: Clip, finder: FaceFinder | None = None, placer: LandmarkFinder | None = None
+) -> AlignedClip:
     """Align the face of a short, coded clip, in which the head hardly moves.
 
     Args:
         clip: The clip.
         finder: Face finder; None for OpenCV's cascades.
+        placer: Places the landmarks; None for `landmark_finder()`.
 
     Raises:
         UserError: If no face is found.
     """
-    return align(clip, track_faces(clip, finder, step=max(1, len(clip) // _LOOKS)))
+    return align(clip, track_faces(clip, finder, step=max(1, len(clip) // _LOOKS)), placer)
 
 
 def measure_coded(
@@ -186,6 +196,7 @@ def measure_coded(
     interval: Interval,
     settings: MotionSettings = CODED,
     finder: FaceFinder | None = None,
+    placer: LandmarkFinder | None = None,
 ) -> Measurement:
     """Measure a clip whose onset, apex and offset are known.
 
@@ -194,8 +205,9 @@ def measure_coded(
         interval: Onset, apex and offset among its frames.
         settings: How motion is measured.
         finder: See ``align_coded``.
+        placer: See ``align_coded``.
 
     Raises:
         UserError: If no face is found, or the interval ends after the clip.
     """
-    return measure(align_coded(clip, finder), interval, settings)
+    return measure(align_coded(clip, finder, placer), interval, settings)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -36,10 +36,11 @@ from deft_llm.data.feature_files import ClipFile
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.data.measuring import measure_coded
 from deft_llm.data.records import ClipRecord
-from deft_llm.errors import NoFaceError, UserError
+from deft_llm.errors import NoFaceError, UserError, did_you_mean
 from deft_llm.files import file_digest, read_lines, replacing, write_lines, write_text
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
+from deft_llm.media.landmarks import DEFAULT_FINDER, LANDMARK_FINDERS, landmark_finder
 from deft_llm.media.video import FOLDER_FPS, read_clip
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.pace import duration
@@ -64,6 +65,7 @@ class PrepareSettings(Settings):
         longest: Most frames read per clip; a later offset is moved to the last one, with a remark.
         max_side: Frames with a longer side are scaled down to this many pixels.
         yunet: YuNet's ONNX file for finding faces; None uses OpenCV's cascades.
+        landmarks: What places the landmarks, a name of ``media.landmarks.LANDMARK_FINDERS``.
         frames: Side of the frames stored for networks that read frames, px; 0 stores none.
         raw: Side of the sub-clips and key frames stored for MOL and MPFNet, px; 0 stores none.
     """
@@ -74,8 +76,17 @@ class PrepareSettings(Settings):
     longest: int = 200
     max_side: int = 1280
     yunet: Path | None = None
+    landmarks: str = DEFAULT_FINDER
     frames: int = Field(default=0, ge=0)
     raw: int = Field(default=0, ge=0)
+
+    @field_validator("landmarks")
+    @classmethod
+    def _known_finder(cls, name: str) -> str:
+        if name not in LANDMARK_FINDERS:
+            expected = ", ".join(LANDMARK_FINDERS)
+            raise ValueError(f"expected one of {expected}{did_you_mean(name, LANDMARK_FINDERS)}")
+        return name
 
     def sizes(self) -> FeatureSizes:
         """Sizes of the features."""
@@ -153,6 +164,8 @@ def content_key(job: MeasuringJob, settings: PrepareSettings) -> tuple[str, str]
     if settings.yunet:
         # The network and not its path: the same file may lie elsewhere, another in its place.
         measuring["yunet"] = file_digest(settings.yunet)
+    if settings.landmarks == DEFAULT_FINDER:
+        del measuring["landmarks"]  # clips that were measured before there was a choice stay known
     facts = [
         *(VERSION, measuring, asdict(job.interval)),
         *(settings.sizes().facts(), job.entry.annotation.fps),
@@ -190,8 +203,8 @@ def prepare(
         One row per clip, in corpus order; also written to ``reading.listing`` in the cache.
 
     Raises:
-        UserError: If the corpus was read without frames, the cache cannot be written, or YuNet's
-            file cannot be used.
+        UserError: If the corpus was read without frames, the cache cannot be written, or the file
+            of YuNet or of what places the landmarks cannot be used.
     """
     if any(entry.folder is None for entry in reading.entries):
         raise UserError(f"{reading.name}: read without frames; expected read(frames=True)")
@@ -202,7 +215,10 @@ def prepare(
             f"{cache}: cannot be made ({error.strerror}); give another folder"
         ) from None
     settings = settings or PrepareSettings()
-    _finder(settings)  # otherwise every clip would fail for want of it, and stay failed
+    # Otherwise every clip would fail for want of them, and stay failed.
+    _finder(settings)
+    if settings.landmarks != DEFAULT_FINDER:  # which comes along, and takes seconds to load
+        landmark_finder(settings.landmarks)
     jobs = [measuring_job(entry, settings) for entry in reading.entries]
     done = dict(enumerate(_first_ones(reading.name, jobs, cache, settings, workers)))
     left = list(enumerate(jobs))[len(done) :]
@@ -314,7 +330,8 @@ def _measure(job: MeasuringJob, settings: PrepareSettings) -> tuple[Features, tu
     )
     # The interval is coded, so the motion curve is not needed; it takes half the time.
     motion = MotionSettings(flow=settings.flow, curve=False)
-    measurement = measure_coded(clip, job.interval, motion, _finder(settings))
+    placer = landmark_finder(settings.landmarks)
+    measurement = measure_coded(clip, job.interval, motion, _finder(settings), placer)
     found = pack(measurement, settings.sizes())
     # safetensors writes raw memory, so a strided view would be stored scrambled.
     return {k: np.ascontiguousarray(v) for k, v in found.items()}, measurement.remarks

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deft_llm.clip import Annotation, Interval
+from deft_llm.clip import Annotation, Clip, Interval
+from deft_llm.config import validate_settings
 from deft_llm.corpora.base import load_corpus
 from deft_llm.corpora.reading import Entry, Reading
 from deft_llm.corpora.synthetic import write_corpus
@@ -24,9 +25,12 @@ from deft_llm.data.prepared import (
     measuring_job,
     open_prepared,
     prepare,
+    prepare_one,
 )
 from deft_llm.errors import NoFaceError, UserError
 from deft_llm.media.frames import list_frames
+from deft_llm.media.landmarks import MeanShapeFinder
+from deft_llm.motion.measure import Measurement
 from deft_llm.motion.meter import MotionSettings
 
 from ..corpora.conftest import tiny
@@ -170,6 +174,34 @@ def test_the_key_holds_the_network_that_finds_faces(reading: Reading, tmp_path: 
     with pytest.raises(UserError, match="nowhere"):
         prepare(reading, tmp_path / "cache", PrepareSettings(yunet=Path("nowhere.onnx")))
     assert not list((tmp_path / "cache").glob("*.failed.json"))
+
+
+def test_landmarks_are_placed_as_asked_for(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, mean = PrepareSettings(), PrepareSettings(landmarks="mean")
+    job = measuring_job(reading.entries[0], usual)
+    assert content_key(job, usual) != content_key(job, mean)
+    placed = []
+
+    def measured(clip: Clip, *rest: object) -> Measurement:
+        placed.append(type(rest[-1]))
+        raise UserError("enough")
+
+    monkeypatch.setattr(module, "measure_coded", measured)
+    prepare_one(job, tmp_path, mean)
+    assert placed == [MeanShapeFinder]
+    with pytest.raises(UserError, match=r"landmarks: expected one of network.*got 'mesh'"):
+        validate_settings(PrepareSettings, {"landmarks": "mesh"}, "prepare")
+
+
+def test_a_mesh_that_is_not_here_is_told_before_any_clip(
+    reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="models get face-mesh"):
+        prepare(reading, tmp_path / "cache", PrepareSettings(landmarks="face-mesh"))
+    assert not list((tmp_path / "cache").glob("*.json"))
 
 
 def test_images_beside_the_frames_are_not_read(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ class CorpusBenchmark(OfCorpora):
         # A number of real clips beside one of simulated clips would be read as a comparison.
         published = {} if simulated else self.published
         tables = self._tables(made, {n: self.entries[n] for n in names}, published, skipped)
-        protocol = Protocol(self.protocol, self.folds, self.share, self.prepare.flow, self.unseen)
+        measured = self.prepare.flow, self.prepare.landmarks
+        protocol = Protocol(self.protocol, self.folds, self.share, *measured, self.unseen)
         found = Findings(
             title=listed([each.title for each in corpora]),
             simulated=simulated,

@@ -50,6 +50,7 @@ class Protocol:
     folds: int
     share: float
     flow: str
+    landmarks: str
     unseen: bool
 
     @property
@@ -73,7 +74,7 @@ def paragraph(
         f"Scores come from {protocol.words}; training in the run, and every choice, sees the "
         "training subjects of a fold alone.",
         "Motion is measured between the coded onset, apex and offset on aligned faces, with head "
-        f"motion removed (flow: {protocol.flow}).",
+        f"motion removed (flow: {protocol.flow}; landmarks: {protocol.landmarks}).",
         *_models(results),
         *([_GAP] if protocol.unseen else []),
         "UF1 and UAR are unweighted means over the classes, from counts pooled over all folds"
