@@ -36,7 +36,7 @@ from deft_llm.data.feature_files import ClipFile
 from deft_llm.data.features import Features, FeatureSizes, pack
 from deft_llm.data.measuring import measure_coded
 from deft_llm.data.records import ClipRecord
-from deft_llm.errors import NoFaceError, UserError, did_you_mean
+from deft_llm.errors import NoFaceError, UserError
 from deft_llm.files import file_digest, read_lines, replacing, write_lines, write_text
 from deft_llm.media.face import FaceFinder, HaarFinder, YuNetFinder
 from deft_llm.media.frames import list_frames
@@ -84,8 +84,7 @@ class PrepareSettings(Settings):
     @classmethod
     def _known_finder(cls, name: str) -> str:
         if name not in LANDMARK_FINDERS:
-            expected = ", ".join(LANDMARK_FINDERS)
-            raise ValueError(f"expected one of {expected}{did_you_mean(name, LANDMARK_FINDERS)}")
+            raise ValueError(f"expected one of {', '.join(LANDMARK_FINDERS)}")
         return name
 
     def sizes(self) -> FeatureSizes:
