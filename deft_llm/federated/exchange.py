@@ -7,7 +7,7 @@ Batch norms are told by their type, never by their name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,24 @@ def put(network: nn.Module, state: Mapping[str, NDArray[Any]]) -> None:
     for name, values in state.items():
         # A copy: what came off the wire may be read-only.
         tensors[name].copy_(torch.from_numpy(np.array(values)))
+
+
+def listed(state: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """Weights in the order of their names, where they are sent without them.
+
+    Not in the order of the state: a file gives weights back in another one than they were made in.
+    """
+    return [state[name] for name in sorted(state)]
+
+
+def named(values: Sequence[NDArray[Any]], names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """The inverse of :func:`listed`.
+
+    Args:
+        values: The weights.
+        names: Their names, in any order.
+    """
+    return dict(zip(sorted(names), values, strict=True))
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

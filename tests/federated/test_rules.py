@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from deft_llm.errors import UserError
+from deft_llm.federated import checkpoint
+from deft_llm.federated.checkpoint import Progress
 from deft_llm.federated.checks import Update, accepted, problem
-from deft_llm.federated.exchange import names_of, put, taken
+from deft_llm.federated.client import Order
+from deft_llm.federated.exchange import listed, named, names_of, put, taken
 from deft_llm.federated.membership import losses, membership_auc
 from deft_llm.federated.rules import RULES, mean, personalised
 from deft_llm.recognizers.layers import SeededDropout
@@ -91,6 +96,18 @@ def test_weights_are_taken_out_and_put_back() -> None:
     assert torch.equal(one.first.weight, other.first.weight)
     other.first.weight.data.add_(1)  # the network's own memory, not the array's
     assert not np.array_equal(taken(other, ["first.weight"])["first.weight"], found["first.weight"])
+
+
+def test_weights_without_names_are_the_same_after_a_restart(tmp_path: Path) -> None:
+    # Flower's older API sends no names, and a server that goes on reads its weights from a file.
+    names = names_of(Network(), RULES["fedavg"]).sent
+    found = taken(Network(), names)
+    checkpoint.save(tmp_path, Progress(Order(2, found)))
+    kept = checkpoint.load(tmp_path, {}).order.state
+    assert list(kept) != list(names)  # a file has an order of its own
+    there = named(listed(kept), names)
+    assert there.keys() == found.keys()
+    assert all(np.array_equal(there[name], found[name]) for name in names)
 
 
 def sent(**changes: object) -> Update:

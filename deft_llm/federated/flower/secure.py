@@ -41,6 +41,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated.checks import Update, other_classes, repeated
 from deft_llm.federated.client import Order
 from deft_llm.federated.engine import RuleRun
+from deft_llm.federated.exchange import listed, named
 from deft_llm.federated.flower.clients import Node
 from deft_llm.federated.flower.serving import finished, wait_for, write_scores
 from deft_llm.federated.flower.strategy import CheckedFedAvg
@@ -63,15 +64,14 @@ def make_secure_app(node: Node) -> ClientApp:
         asked = compat.recorddict_to_fitins(message.content, keep_input=True)
         client = node.client(context)
         _require_classes(client.site, json.loads(str(asked.config["classes"])))
-        names = client.names.sent
-        state = dict(zip(names, parameters_to_ndarrays(asked.parameters), strict=True))
+        state = named(parameters_to_ndarrays(asked.parameters), client.names.sent)
         included = json.loads(str(asked.config["included"]))
         number, clips = int(asked.config["round"]), int(asked.config["clips"])
         update = node.train(Order(number, state, clips, tuple(included)), context)
         _require_range(update, node.recipe.largest_site)
         answer = FitRes(
             Status(Code.OK, ""),
-            ndarrays_to_parameters([update.state[name] for name in names]),
+            ndarrays_to_parameters(listed(update.state)),
             update.clips,
             {"site": update.site, "loss": update.loss, "epsilon": update.epsilon},
         )
@@ -165,8 +165,7 @@ def secure_mean(
     """
     collects = _Collects(grid, order, facs.SCHEMES[recipe.scheme])
     legacy = LegacyContext(context, ServerConfig(num_rounds=1), collects)
-    names, values = list(order.state), list(order.state.values())
-    parameters = ndarrays_to_parameters(values)
+    parameters = ndarrays_to_parameters(listed(order.state))
     record: ArrayRecord = compat.parameters_to_arrayrecord(parameters, keep_input=True)
     legacy.state.array_records[MAIN_PARAMS_RECORD] = record
     legacy.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord(
@@ -190,8 +189,8 @@ def secure_mean(
         # In the mean already, from which nothing can be taken out.
         raise UserError(f"round {order.number}: site {site}: {why}")
     state = {
-        name: found.astype(np.float32).reshape(before.shape)
-        for name, found, before in zip(names, collects.mean, values, strict=True)
+        name: found.astype(np.float32).reshape(order.state[name].shape)
+        for name, found in named(collects.mean, order.state).items()
     }
     # What a site sent is as long as the mean, which is all that is known of it.
     updates = [replace(update, state=state) for update in collects.updates]
