@@ -202,10 +202,7 @@ def test_processes_over_tls_give_the_weights_of_one_process(job: Job, keys: Path
     assert [s.site for s in run.scores] == ["a", "b"]
     recipe = recipe_of(Path(job.recipe))
     run_rule(recipe, job.rule, open_sites(recipe), folder / "here")
-    here, there = (
-        checkpoint.load(place, {}).order.state
-        for place in (folder / "here", Path(job.folder) / job.rule)
-    )
+    here, there = (checkpoint.load(place, {}).order.state for place in (folder / "here", job.kept))
     for name, values in here.items():
         np.testing.assert_allclose(there[name], values, atol=1e-6)
-    assert (folder / "c-a" / "final" / "model.safetensors").is_file()
+    assert (folder / "c-a" / job.rule / "final" / "model.safetensors").is_file()

@@ -87,7 +87,7 @@ def run_server(job: Job, address: str, certificates: Path) -> RuleRun:
         raise UserError(f"{certificates / KEY}: no such file; give the folder of the certificates")
     require_free(host, port)
     recipe = job.claim()
-    folder = Path(job.folder) / job.rule
+    folder = job.kept
     if _rounds(folder) >= recipe.rounds and (folder / SCORES).is_file():
         return finished(job.rule, folder)
     home = Path(job.folder) / "flower"
@@ -135,8 +135,8 @@ def run_client(job: Job, address: str, authority: Path) -> None:
     # Before any connection: what is wrong with the clips is told here, not in a round.
     site = open_own(job)
     logger.info("%s", described(site))
-    recipe, folder = job.claim(), Path(job.folder)
-    home = folder / "flower"
+    recipe, folder = job.claim(), job.kept
+    home = Path(job.folder) / "flower"
     home.mkdir(parents=True, exist_ok=True)
     environment = {**environment_of(home), **job.write(home / "job.json")}
     # First in PATH, so that Flower starts our programs by the names of its own (node.py).

@@ -41,6 +41,11 @@ class Job:
     site: str = ""
     data: str = ""
 
+    @property
+    def kept(self) -> Path:
+        """Where its side keeps what it needs to go on: of each rule apart, as at the server."""
+        return Path(self.folder) / self.rule
+
     def read(self) -> FederatedRecipe:
         """The recipe, with the site's own folder.
 
@@ -59,12 +64,25 @@ class Job:
         """The recipe, which the folder belongs to from now on.
 
         Raises:
-            UserError: If the folder holds a federation of another recipe, or as :meth:`read`.
+            UserError: If the folder holds a federation of another recipe or what stays at another
+                site, or as :meth:`read`.
         """
         recipe = self.read()
         note, remedy = Path(self.folder) / "recipe.json", "give another folder"
         claim(note, recipe, FREE, "holds a federation of another recipe", remedy)
+        if self.site:
+            self._claim_site()
         return recipe
+
+    def _claim_site(self) -> None:
+        note = Path(self.folder) / "site.txt"
+        known = note.read_text(encoding="utf-8").strip() if note.is_file() else self.site
+        if known != self.site:
+            raise UserError(
+                f"{self.folder}: holds what stays at site {known}; give site {self.site} a folder "
+                "of its own"
+            )
+        write_text(note, f"{self.site}\n")
 
     def number(self) -> int:
         """Number of the site in the recipe, counted from 0."""

@@ -38,7 +38,7 @@ def installed_app(*sent: str) -> ClientApp:
     del sent
     job = current()
     recipe = job.read()
-    return client_app(Node(recipe, job.rule, lambda context: _site(job), Path(job.folder)))
+    return client_app(Node(recipe, job.rule, lambda context: _site(job), job.kept))
 
 
 @lru_cache(maxsize=1)

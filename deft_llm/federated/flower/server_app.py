@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -23,7 +22,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the rounds that are left; a problem is written for the command that waits for them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     job = current()
-    folder = Path(job.folder) / job.rule
+    folder = job.kept
     try:
         recipe = job.read()
         rounds(grid, recipe, job.rule, folder, len(recipe.sites))
