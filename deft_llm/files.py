@@ -122,6 +122,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file atomically that nobody but its owner could read at any time.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    try:
+        # Made with these permissions: if they were set afterwards, others could open it before.
+        made = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(made, "wb") as file:
+            file.write(data)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines to a file as they arrive; the file appears only when all are written."""
     with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:

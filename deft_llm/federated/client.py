@@ -73,12 +73,15 @@ class Client:
         rule: Name of the rule.
         site: The site's clips.
         number: Number of the site, counted from 0; part of its seeds.
+        secret: What draws the noise of privacy besides (``private.secret_of``); None where one
+            process has all sites, from which nothing is hidden.
     """
 
     recipe: FederatedRecipe
     rule: str
     site: Site
     number: int
+    secret: int | None = None
     learner: Learner = field(init=False)
     names: Names = field(init=False)
 
@@ -175,7 +178,9 @@ class Client:
         model, local = self.learner.model, self.recipe.local
         model.train()
         # By site and round, so that a federation that goes on after a stop draws the same.
-        rng = np.random.default_rng([self.recipe.seed, self.number, order.number])
+        seeds = [self.recipe.seed, self.number, order.number]
+        rng = np.random.default_rng(seeds)
+        noise = rng if self.secret is None else np.random.default_rng([*seeds, self.secret])
         restart_dropout(model, rng)
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, weight_decay=local.weight_decay)
@@ -190,7 +195,7 @@ class Client:
                 local.set_rate(optimizer, step, whole)
                 optimizer.zero_grad()
                 if self.private:
-                    total += self.private.gradients(self.learner, trained, optimizer, step, rng)
+                    total += self.private.gradients(self.learner, trained, optimizer, step, noise)
                 else:
                     loss = self.learner.training_step(self.learner.batch(step))["loss"]
                     loss.backward()

@@ -2,13 +2,17 @@
 
 Each step draws every clip with the same chance, cuts the gradient of each to one norm, and adds
 noise. Opacus adds the noise and says what is spent; gradients of single clips come from
-``torch.func``, which takes any network without batch norms.
+``torch.func``, which takes any network without batch norms. On machines of their own, sites draw
+clips and noise by a number that only they know: by the recipe's seed, which the server has as well,
+it could take the noise off again.
 """
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +23,10 @@ from torch.func import functional_call, grad_and_value, vmap
 from deft_llm.errors import UserError
 from deft_llm.federated.learners import Chooses, Learner
 from deft_llm.federated.settings import FederatedRecipe, Privacy
+from deft_llm.files import write_private
 from deft_llm.recognizers.layers import SeededDropout
 
+_SECRET = "secret"  # file of a site's number
 MISSING = 'privacy needs Opacus, which is not installed: pip install "deft-llm[privacy]"'
 
 
@@ -140,6 +146,25 @@ def noise_for(epsilon: float, delta: float, chance: float, steps: int) -> float:
             accountant="rdp",
         )
     )
+
+
+def secret_of(folder: Path) -> int:
+    """The number that only a site knows; drawn once, so that a round that is run again is equal.
+
+    Args:
+        folder: Where the site keeps it, readable by its owner alone.
+
+    Raises:
+        UserError: If it cannot be written, or is damaged.
+    """
+    path = folder / _SECRET
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_private(path, secrets.token_hex(16).encode())
+    try:
+        return int(path.read_text(encoding="ascii"), 16)
+    except ValueError:
+        raise UserError(f"{path}: damaged; delete it, and another one is drawn") from None
 
 
 class _Loss(nn.Module):

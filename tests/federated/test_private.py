@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from deft_llm.errors import UserError
 from deft_llm.federated.client import Client, Order, save
 from deft_llm.federated.engine import run_rule
 from deft_llm.federated.learners import Chooses
-from deft_llm.federated.private import noise_for, per_clip
+from deft_llm.federated.private import noise_for, per_clip, secret_of
 from deft_llm.federated.sites import Site
 from deft_llm.recognizers.saved import open_saved
 from tests.federated.conftest import MakeRecipe
@@ -67,6 +68,45 @@ def test_noise_is_another_in_each_round_and_the_same_again(
     name = next(iter(start))
     assert np.array_equal(states[0][name], states[1][name])
     assert not np.array_equal(states[0][name], states[2][name])
+
+
+def test_a_site_draws_its_noise_by_a_number_of_its_own(
+    sites: list[Site], make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # The recipe's seed is everybody's: by it alone, the server could take the noise off again.
+    drawn: list[float] = []
+
+    class Steps:
+        def gradients(
+            self, learner: Any, parameters: Any, optimizer: Any, step: int, rng: Any
+        ) -> float:
+            drawn.append(float(rng.random()))
+            return 0.0
+
+        def spent(self, steps: int) -> float:
+            return 0.0
+
+    monkeypatch.setattr("deft_llm.federated.private.PrivateSteps.of", lambda *given: Steps())
+    secrets = [
+        None,
+        None,
+        secret_of(tmp_path / "a"),
+        secret_of(tmp_path / "a"),
+        secret_of(tmp_path),
+    ]
+    first = []
+    for secret in secrets:
+        client = Client(make_recipe(privacy=PRIVACY), "fedavg", sites[0], 0, secret)
+        drawn.clear()
+        client.train(Order(1, client.initial()), {})
+        first.append(drawn[0])
+    public, again, own, kept, other = first
+    assert public == again and own == kept  # a round that is run again gets the same noise
+    assert len({public, own, other}) == 3
+    assert (tmp_path / "a" / "secret").stat().st_mode & 0o077 == 0
+    (tmp_path / "a" / "secret").write_text("gone")
+    with pytest.raises(UserError, match=r"secret: damaged; delete it"):
+        secret_of(tmp_path / "a")
 
 
 def test_without_opacus_it_is_told(

@@ -7,7 +7,6 @@ key signs once and is not kept.
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from deft_llm.errors import UserError
-from deft_llm.files import write_bytes
+from deft_llm.files import write_bytes, write_private
 
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "server.pem", "server.key"
 _DAYS = 365
@@ -92,23 +91,8 @@ def make_certificates(folder: Path, hosts: Sequence[str], days: int = _DAYS) -> 
     )
     write_bytes(folder / AUTHORITY, authority.public_bytes(pem))
     write_bytes(folder / CERTIFICATE, server.public_bytes(pem))
-    _write_private(folder / KEY, key)
+    write_private(folder / KEY, key)
     return [folder / name for name in (AUTHORITY, CERTIFICATE, KEY)]
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a new file that nobody but its owner could read at any time.
-
-    Raises:
-        UserError: If the file cannot be written.
-    """
-    try:
-        # Made with these permissions: if they were set afterwards, others could open it before.
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(made, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _names(hosts: Sequence[str]) -> list:

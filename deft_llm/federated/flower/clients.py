@@ -27,6 +27,7 @@ from deft_llm.federated.flower.messages import (
     state_of,
     update_content,
 )
+from deft_llm.federated.private import secret_of
 from deft_llm.federated.rules import Arrays
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
@@ -60,7 +61,10 @@ class Node:
     def client(self, context: Context) -> Client:
         """The site's client; its network and inputs are made once in a process."""
         number, site = self.site_of(context)
-        return _client(_Key(self.token, number, self.recipe, self.rule, site))
+        secret = None
+        if self.recipe.privacy is not None and self.folder is not None:
+            secret = secret_of(self.folder)
+        return _client(_Key(self.token, number, self.recipe, self.rule, site, secret))
 
     def train(self, order: Order, context: Context) -> Update:
         """One round; what stays at the site goes into the context."""
@@ -123,11 +127,12 @@ class _Key:
     recipe: FederatedRecipe = field(compare=False)
     rule: str = field(compare=False)
     site: Site = field(compare=False)
+    secret: int | None = field(compare=False)
 
 
 @lru_cache(maxsize=8)
 def _client(key: _Key) -> Client:
-    return Client(key.recipe, key.rule, key.site, key.number)
+    return Client(key.recipe, key.rule, key.site, key.number, key.secret)
 
 
 def _keep(folder: Path, number: int, memory: Arrays) -> None:
