@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 from transformers import PreTrainedTokenizerBase
@@ -30,6 +32,7 @@ from deft_llm.deft.tuning.stage_settings import LABELS, RewardStage
 from deft_llm.deft.tuning.trainer import DeftTrainer
 
 logger = logging.getLogger(__name__)
+_GOOD = "good.safetensors"  # in a checkpoint
 
 
 class Diverged(Exception):
@@ -98,12 +101,15 @@ class RewardTrainer(DeftTrainer):
         known = dict(self.model.named_parameters())
         return {name: known[name].detach().clone() for name in self.names}
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
         """Train; if the model diverges, end with the last weights that had not."""
         device = self.args.device
         self.before = {name: x.to(device) for name, x in self.before.items()}
+        if resume_from_checkpoint is not None:
+            # Whether those of the checkpoint itself are good is known after the next step only.
+            self.good = load_file(Path(resume_from_checkpoint) / _GOOD, str(device))
         try:
-            return super().train(*args, **kwargs)
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         except Diverged as error:
             logger.warning("%s; the stage ends here, with the last weights below it", error)
             with torch.no_grad():
@@ -111,6 +117,11 @@ class RewardTrainer(DeftTrainer):
                     if name in self.good:
                         parameter.copy_(self.good[name])
             return None
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        good = {name: x.contiguous() for name, x in self.good.items()}
+        save_file(good, Path(output_dir or self.args.output_dir) / _GOOD)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any

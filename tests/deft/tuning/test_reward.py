@@ -156,6 +156,37 @@ def test_a_diverging_model_ends_with_the_last_good_weights(
     assert changed(tiny_checkpoint, tmp_path / "run" / "final") == set()
 
 
+def test_a_resumed_model_that_diverges_ends_with_the_same_good_weights(
+    run: Path,
+    values: dict[str, Any],
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ended with the weights before the stage: all that it had learned was lost."""
+
+    def diverging(steps: int) -> Any:
+        left = [steps]
+
+        def loss(*given: Any) -> Any:
+            left[0] -= 1
+            found, divergence = policy_loss(*given)
+            return found, divergence * (1 if left[0] else float("nan"))
+
+        return loss
+
+    resumed, straight = tmp_path / "resumed", tmp_path / "straight"
+    shutil.copytree(run, resumed)
+    shutil.rmtree(resumed / "final")
+    shutil.rmtree(resumed / "reward" / "checkpoint-4")
+    for output, step in ((resumed, 1), (straight, 3)):
+        monkeypatch.setattr(reward_stage, "policy_loss", diverging(step))
+        deft.train({**values, "output": str(output)}, "test")
+    name = "final/model.safetensors"
+    assert (resumed / name).read_bytes() == (straight / name).read_bytes()
+    assert changed(tiny_checkpoint, straight / "final")
+
+
 def test_groups_without_a_difference_are_told_and_teach_nothing(
     values: dict[str, Any],
     tiny_checkpoint: Path,
