@@ -50,6 +50,21 @@ def test_the_embedded_card_says_what_exported_cards_say() -> None:
     assert usage("resources.checkpoint()  # the folder of this card") in said
 
 
+def test_a_card_tells_no_folders_of_the_machine(tmp_path: Path) -> None:
+    # Relative paths of a recipe are found from above its run, and are whole paths by then.
+    gone = "/home/me/models/small-chat"
+    values = read_yaml(ROOT / "train_configs" / "deft" / "smoke.yaml")
+    values = {**values, "experts_from": "/home/me/runs/first/final", "model": {}}
+    values["text_model"] = {"name_or_path": gone}
+    values.pop("task")
+    said = card(validate_settings(DeftRecipe, values, "test"), tmp_path, [], adapters=False)
+    assert "/home/me" not in said
+    assert "experts_from: first/final" in said and "base_model: small-chat" in said
+    values["text_model"] = {"name_or_path": "owner/small-chat"}
+    said = card(validate_settings(DeftRecipe, values, "test"), tmp_path, [], adapters=False)
+    assert "base_model: owner/small-chat" in said
+
+
 def test_an_exported_card_runs_where_it_lies(
     tiny_checkpoint: Path,
     tmp_path: Path,

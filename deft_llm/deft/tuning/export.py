@@ -142,7 +142,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
         adapters: Whether the folder holds adapters only.
     """
     base = _shown(recipe.text_model.name_or_path)
-    begun = "/".join(recipe.checkpoint.parts[-2:]) if recipe.checkpoint else None
+    begun = _ending(recipe.checkpoint)
     front: dict[str, Any] = {
         "library_name": "peft" if adapters else "transformers",
         "pipeline_tag": "image-text-to-text",
@@ -154,7 +154,7 @@ def card(recipe: DeftRecipe, run: Path, figures: list[dict[str, Any]], adapters:
         mode="json", exclude={"output", "held_out", "templates", "push_to_hub"}
     )
     used["text_model"]["name_or_path"] = base
-    used["checkpoint"] = begun
+    used["checkpoint"], used["experts_from"] = begun, _ending(recipe.experts_from)
     used["folders"] = [folder.name for folder in recipe.folders]
     # Paths of this machine do not belong in a published card.
     for data in used["data"]:
@@ -212,9 +212,19 @@ def _origin(begun: str | None) -> str:
     return "built from a configuration, trained from nothing"
 
 
+def _ending(folder: Path | None) -> str | None:
+    """The last two parts of a folder: what holds a checkpoint is mostly called final or best."""
+    return "/".join(folder.parts[-2:]) if folder else None
+
+
 def _shown(name: str | None) -> str | None:
-    """A hub name unchanged, a folder by its last part."""
-    return Path(name).name if name and Path(name).is_dir() else name
+    """A hub name unchanged, a folder by its last part, also one that is no longer there."""
+    if not name:
+        return name
+    path = Path(name)
+    # A hub name is name, or owner/name.
+    is_folder = path.is_dir() or path.is_absolute() or len(path.parts) > 2
+    return path.name if is_folder else name
 
 
 def _data(recipe: DeftRecipe) -> str:
