@@ -29,7 +29,7 @@ from deft_llm.facet.losses import consistency_loss, contrastive_loss
 from deft_llm.facet.network import Facet, FacetOutput
 from deft_llm.facet.texts import class_vectors, default_prompts, load_text_tower
 from deft_llm.facet.view_sets import ViewData
-from deft_llm.facet.view_store import ViewStore, restored
+from deft_llm.facet.view_store import ViewSet, ViewStore, restored
 from deft_llm.metrics.classification import binary_f1
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
@@ -98,7 +98,8 @@ class FacetRecipe(Settings):
     model: ModelSettings = ModelSettings()
     prompts: Prompts = {}
     style: str = "ensemble"
-    used_yaws: tuple[float, ...] = ()
+    # validate_default: the views of both sets have to fit where it is left out as well.
+    used_yaws: tuple[float, ...] = Field(default=(), validate_default=True)
     used_heads: tuple[str, ...] = ()
     losses: LossSettings = LossSettings()
     drop_views: float = Field(default=0.2, ge=0, lt=1)
@@ -111,6 +112,27 @@ class FacetRecipe(Settings):
     def _of_classes(cls, prompts: Prompts, info: ValidationInfo) -> Prompts:
         data = info.data.get("data")  # None if it is wrong itself
         return in_class_order(prompts, data.classes) if prompts and data is not None else prompts
+
+    @field_validator("validation")
+    @classmethod
+    def _alike(
+        cls, scored: ViewData | CorpusViews | None, info: ValidationInfo
+    ) -> ViewData | CorpusViews | None:
+        data = info.data.get("data")
+        for name in ("classes", "channels", "side") if scored and data is not None else ():
+            wanted, found = getattr(data, name), getattr(scored, name)
+            if found != wanted:
+                raise ValueError(f"{name} {found}; expected {wanted}, as the data has")
+        return scored
+
+    @field_validator("used_yaws")
+    @classmethod
+    def _of_views(cls, used: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        sets = {n: s for n in ("data", "validation") if (s := info.data.get(n)) is not None}
+        for name, views in sets.items():
+            for yaw in used or next(iter(sets.values())).yaws:
+                _require_view(yaw, views, name)
+        return used
 
     def config(self) -> FacetConfig:
         """The network's configuration."""
@@ -125,6 +147,42 @@ class FacetRecipe(Settings):
             multi_label=data.multi_label,
             **{name: getattr(self.model, name) for name in ModelSettings.model_fields},
         )
+
+
+def _require_view(yaw: float, data: ViewSet, name: str) -> None:
+    """Check that a set has a view.
+
+    Raises:
+        ValueError: If not.
+    """
+    if yaw not in data.yaws:
+        there = ", ".join(f"{each:g}" for each in data.yaws)
+        raise ValueError(f"no view at {yaw:g} degrees in {name}; there are {there}")
+
+
+def _require_fit(config: FacetConfig, data: ViewSet, start: Path) -> None:
+    """Check that a network knows the classes of a set, and looks at what it holds.
+
+    Raises:
+        UserError: If not.
+    """
+    classes = list(data.classes)
+    if config.classes != classes:
+        raise UserError(
+            f"{start}: the network knows {', '.join(config.classes)}; expected "
+            f"{', '.join(classes)}, as the data has; leave out start, or take other data"
+        )
+    alike = (config.channels, config.side) == (list(data.channels), data.side)
+    if not alike or not set(config.yaws) <= set(data.yaws):
+        raise UserError(
+            f"{start}: the network sees {_pictures(config)}; the data has {_pictures(data)}; give "
+            "data.channels, side and yaws as the network has them"
+        )
+
+
+def _pictures(of: FacetConfig | ViewSet) -> str:
+    yaws = ", ".join(f"{yaw:g}" for yaw in of.yaws)
+    return f"{', '.join(of.channels)} of {of.side} px at {yaws} degrees"
 
 
 class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
@@ -148,10 +206,13 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         super().__init__(recipe, store, held_out)
         self._config = cast(Facet, self.model).config
         self._texts = class_vectors(self._config.prompts, self._text_tower)
-        every = list(store.data.yaws)
-        self._chosen = [every.index(yaw) for yaw in self._config.yaws]
         used = store.good & store.of_heads(recipe.used_heads)
         self._rows = np.flatnonzero(used) if rows is None else np.asarray(rows)[used[rows]]
+        if not len(self._rows):
+            raise UserError(
+                f"no scan to learn from in {store.data.title}: none of those that are used could "
+                "be read"
+            )
         # Mirroring needs the opposite of each view.
         self._mirrors = all(-yaw in self._config.yaws for yaw in self._config.yaws)
 
@@ -164,22 +225,21 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
         """The network to start from, or a new one.
 
         Raises:
-            UserError: If the network to start from knows other classes than the data has.
+            UserError: If the network to start from knows other classes, or looks at other
+                pictures, than the data has.
         """
         if start is not None:
             network = load_facet(start).network
-            known, classes = network.config.classes, list(self.recipe.data.classes)
-            if known != classes:
-                raise UserError(
-                    f"{start}: the network knows {', '.join(known)}; expected "
-                    f"{', '.join(classes)}, as the data has; leave out start, or take other data"
-                )
+            _require_fit(network.config, self.recipe.data, start)
             return network
         return Facet(self.recipe.config(), self._text_tower.width)
 
     def views(self, store: ViewStore, indices: NDArray[np.integer]) -> NDArray[np.float32]:
         """The views of scans that this network looks at."""
-        return restored(store.views(indices)[..., self._chosen, :, :, :])
+        # By their angle: another set may hold them in another order, or more of them.
+        every = list(store.data.yaws)
+        chosen = [every.index(yaw) for yaw in self._config.yaws]
+        return restored(store.views(indices)[..., chosen, :, :, :])
 
     def batch(self, index: int) -> dict[str, Tensor]:
         """Augmented scans drawn with replacement; depends only on the seed and the index."""
@@ -280,10 +340,11 @@ class FacetTask(RenderedTask[FacetRecipe, ViewStore]):
             return {}
         store = self.held_out
         shares = self.probabilities(store)
+        shares[~store.good] = 0.0  # nothing was seen of them
         if self._config.multi_label:
             return {"f1": float(binary_f1(store.label.astype(bool), shares > 0.5).mean())}
         shown = store.label.any(axis=1)
-        right = shares.argmax(axis=1) == store.label.argmax(axis=1)
+        right = store.good & (shares.argmax(axis=1) == store.label.argmax(axis=1))
         scores = {"accuracy": float(right[shown].mean())}
         for level in np.unique(store.level[shown]):
             chosen = shown & (store.level == level)

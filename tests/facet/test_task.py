@@ -182,6 +182,63 @@ def test_a_start_that_knows_other_classes_is_refused(
         FacetTask(trained.model_copy(update={"start": tmp_path}), store)
 
 
+def test_a_start_that_sees_other_pictures_is_refused(
+    folder: Path, store: ViewStore, tmp_path: Path
+) -> None:
+    trained = recipe(folder, tmp_path)
+    other = trained.config().model_dump() | {"yaws": [-60.0, 0.0, 60.0]}
+    save_network(Facet(FacetConfig.model_validate(other), AuTextTower().width), tmp_path)
+    with pytest.raises(
+        UserError, match=r"at -60, 0, 60 degrees; the data has .* at 0, -45, 45 deg"
+    ):
+        FacetTask(trained.model_copy(update={"start": tmp_path}), store)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"used_yaws": [30]}, "used_yaws: no view at 30 degrees in data; there are 0, -45, 45"),
+        (
+            {"validation": {**SMALL.model_dump(), "yaws": [0]}},
+            "used_yaws: no view at -45 degrees in validation; there are 0",
+        ),
+        ({"validation": {**SMALL.model_dump(), "side": 48}}, "side 48; expected 32, as the data"),
+        ({"validation": {**SMALL.model_dump(), "content": "micro"}}, "classes .*as the data has"),
+    ],
+)
+def test_sets_and_views_that_do_not_fit_are_told_before_rendering(
+    changes: dict[str, object], told: str, folder: Path, tmp_path: Path
+) -> None:
+    values = recipe(folder, tmp_path).model_dump()
+    read_recipe(FacetRecipe, {**values, "used_yaws": [0]}, "mine.yaml")
+    with pytest.raises(UserError, match=told):
+        read_recipe(FacetRecipe, {**values, **changes}, "mine.yaml")
+
+
+def test_views_of_another_set_are_taken_by_their_angle(
+    folder: Path, store: ViewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By their place, those of a set in another order were scored as if they were turned away.
+    task = FacetTask(recipe(folder, tmp_path), store)
+    turned = SMALL.model_copy(update={"yaws": SMALL.yaws[::-1]})
+    shown = store.views([0, 1])
+    other = ViewStore(turned, folder)
+    monkeypatch.setattr(other, "views", lambda indices: shown[:, ::-1])
+    assert np.array_equal(task.views(other, np.arange(2)), restored(shown))
+
+
+def test_scans_that_could_not_be_read_are_neither_learned_nor_right(
+    folder: Path, store: ViewStore, tmp_path: Path
+) -> None:
+    small = recipe(folder, tmp_path)
+    task = FacetTask(small, store, held_out := ViewStore(SMALL, folder))
+    held_out.good[:] = False
+    assert task.evaluate()["accuracy"] == 0
+    store.good[:] = False
+    with pytest.raises(UserError, match="no scan to learn from in expressions of heads own"):
+        FacetTask(small, store)
+
+
 def test_a_scan_without_a_face_teaches_nothing_and_counts_as_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
