@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
-from deft_llm import facs, resources
+from deft_llm import resources
 from deft_llm.answers import PIECES
-from deft_llm.data.features import REGION_COLUMNS
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.processing_deft import special_tokens
 from deft_llm.deft.tuning.adapters import with_adapters
@@ -35,6 +34,7 @@ from deft_llm.deft.tuning.model import (
     train_only,
 )
 from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.sizes import empty_clips
 from deft_llm.deft.tuning.stage_settings import RewardStage, Stage
 from deft_llm.errors import UserError
 
@@ -177,20 +177,8 @@ def text_operations(model: DeftForConditionalGeneration) -> int:
 def expert_operations(model: DeftForConditionalGeneration) -> int:
     """Floating-point operations of experts and heads for one clip, forwards."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model.heads(model.experts(**clip_inputs(model, 1)))
+        model.heads(model.experts(**empty_clips(model.config, 1)))
     return int(counter.get_total_flops())
-
-
-def clip_inputs(model: DeftForConditionalGeneration, clips: int) -> dict[str, Tensor]:
-    """Inputs of the experts for some clips, all zeros."""
-    sizes: Any = model.config
-    return {
-        "structure": torch.zeros(clips, 3, sizes.structure_size, sizes.structure_size),
-        "texture": torch.zeros(clips, sizes.texture_frames, *2 * (sizes.texture_size,)),
-        "flow": torch.zeros(clips, 2, 3, sizes.map_size, sizes.map_size),
-        "flow_scale": torch.zeros(clips, 2, 4),
-        "regions": torch.zeros(clips, 2, len(facs.REGIONS), len(REGION_COLUMNS)),
-    }
 
 
 def conversation_tokens(model: DeftForConditionalGeneration) -> int:

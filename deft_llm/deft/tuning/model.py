@@ -30,6 +30,7 @@ from deft_llm.deft.processing_deft import (
 )
 from deft_llm.deft.tokenizer import train_sentencepiece, wrap
 from deft_llm.deft.tuning.recipe import DeftRecipe
+from deft_llm.deft.tuning.sizes import configured, require_experts
 from deft_llm.deft.tuning.text_model import TextModel
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.files import read_lines
@@ -43,7 +44,8 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
     """The model configuration of a recipe, except for a language model yet to be loaded.
 
     Raises:
-        UserError: If its checkpoint cannot be read, or a backbone is unknown.
+        UserError: If its checkpoint cannot be read, a backbone is unknown, or the experts of a new
+            model cannot be built.
     """
     begun = recipe.checkpoint or recipe.experts_from
     if begun:
@@ -51,8 +53,10 @@ def start_config(recipe: DeftRecipe) -> DeftConfig:
         require_whole(folder)
         config = DeftConfig.from_pretrained(folder)
     else:
-        config = DeftConfig(**recipe.model)
+        config = configured(recipe.model)
     resolve_backbones(config)
+    if not begun:
+        require_experts(config)
     return config
 
 

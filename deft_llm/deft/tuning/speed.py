@@ -9,11 +9,11 @@ from torch import Tensor
 
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
 from deft_llm.deft.tuning.cost import (
-    clip_inputs,
     conversation_tokens,
     expert_operations,
     text_operations,
 )
+from deft_llm.deft.tuning.sizes import empty_clips
 from deft_llm.machine import takes_bfloat16, use_all_cores
 
 _ROWS = 8  # enough for the speed of a batch, at a fraction of its memory
@@ -51,7 +51,7 @@ def measured_speed(model: DeftForConditionalGeneration, name: str, bf16: bool) -
 
 
 def _expert_loss(model: DeftForConditionalGeneration) -> Tensor:
-    emotions, aus = model.heads(model.experts(**clip_inputs(model, _ROWS)))
+    emotions, aus = model.heads(model.experts(**empty_clips(model.config, _ROWS)))
     loss: Tensor = emotions.float().sum() + aus.float().sum()
     return loss
 
