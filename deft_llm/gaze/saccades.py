@@ -24,7 +24,7 @@ def find_saccades(
     """First and last sample of each saccade, (K, 2).
 
     Args:
-        xy: (T, 2) cells.
+        xy: (T, 2) cells, NaN where there is no place.
         times: (T,) µs.
         skip: (T,) samples that are none, such as those in a blink.
     """
@@ -32,7 +32,10 @@ def find_saccades(
         return np.zeros((0, 2), np.int64)
     seconds = times / 1e6
     velocity = np.stack([np.gradient(column, seconds) for column in xy.T], axis=1)
-    kept = np.ones(len(xy), bool) if skip is None else ~skip
+    # A causal trace has no place before the eye is seen first.
+    kept = np.isfinite(velocity).all(axis=1)
+    if skip is not None:
+        kept &= ~skip
     if not kept.any():
         return np.zeros((0, 2), np.int64)
     middle = np.median(velocity[kept], axis=0)

@@ -152,3 +152,14 @@ def test_saccades_are_found(recording: EyeRecording, truth: Array) -> None:
     for a, b in large:
         assert any(recording.times[i] <= b + 20_000 and recording.times[j] >= a for i, j in found)
     assert find_saccades(np.zeros((3, 2)), np.arange(3)).shape == (0, 2)
+
+
+def test_saccades_are_found_behind_samples_without_a_place(
+    recording: EyeRecording, truth: Array
+) -> None:
+    # As a causal trace begins, of a tracker that sees nothing yet: no saccade at all was found.
+    whole = find_saccades(truth, recording.times, recording.closed)
+    late = truth.copy()
+    late[: whole[0, 0] - 4] = np.nan
+    found = find_saccades(late, recording.times, recording.closed)
+    np.testing.assert_array_equal(found, whole)
