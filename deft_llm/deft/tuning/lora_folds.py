@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
+from pydantic import Field
 from torch import Tensor
 
 from deft_llm.config import Settings, validate_settings
@@ -55,22 +56,17 @@ class LoraTuning(Settings):
         seed: Seed of adapters and order.
     """
 
-    rank: int = 8
-    steps: int = 60
-    batch_size: int = 24
-    learning_rate: float = 1.5e-3
+    rank: int = Field(default=8, ge=1)
+    steps: int = Field(default=60, ge=1)
+    batch_size: int = Field(default=24, ge=1)
+    learning_rate: float = Field(default=1.5e-3, gt=0)
     seed: int = 0
 
     @property
     def schedule(self) -> Schedule:
-        """For the loop.
-
-        Raises:
-            UserError: If a setting is invalid.
-        """
-        rates = {"learning_rate": self.learning_rate, "shape": "cosine"}
-        values = {"steps": self.steps, **rates, "warmup": 0, "weight_decay": 0}
-        return validate_settings(Schedule, values, "deft_lora")
+        """For the loop."""
+        rates: dict[str, Any] = {"learning_rate": self.learning_rate, "shape": "cosine"}
+        return Schedule(steps=self.steps, **rates, warmup=0, weight_decay=0)
 
 
 class DeftLora(DeftFlowClassifier):
@@ -95,7 +91,6 @@ class DeftLora(DeftFlowClassifier):
     ) -> None:
         super().__init__(classes, checkpoint, offset_phase)
         self.tuning = validate_settings(LoraTuning, tuning, "deft_lora")
-        self.schedule = self.tuning.schedule  # a wrong one is told before any fold
         # fit replaces explainer; every fold must start from the same untuned model.
         self.start = self.explainer
 
@@ -126,7 +121,6 @@ class DeftClipsLora(DeftClipClassifier):
     ) -> None:
         super().__init__(classes, labels, checkpoint)
         self.tuning = validate_settings(LoraTuning, tuning, "deft_clips_lora")
-        self.schedule = self.tuning.schedule
         self.start = self.explainer
 
     def fit(self, inputs: Arrays, labels: NDArray[np.int64]) -> None:

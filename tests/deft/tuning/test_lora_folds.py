@@ -12,6 +12,7 @@ import torch
 from deft_llm.data.features import Features
 from deft_llm.deft.tuning.lora_folds import DeftClipsLora, DeftLora, balanced_rows
 from deft_llm.errors import UserError
+from deft_llm.facs import THREE_CLASSES
 from deft_llm.motion.encoding import mirror_flow
 from deft_llm.recognizers.base import load_recognizer
 
@@ -82,6 +83,19 @@ def test_classes_come_alike_whatever_the_fold_holds() -> None:
 def test_a_missing_checkpoint_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no config\.json"):
         load_recognizer("deft_lora", 3, checkpoint=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "tuning", [{"rank": 0}, {"batch_size": 0}, {"steps": 0}, {"learning_rate": -1.0}]
+)
+def test_a_wrong_setting_is_told_before_any_fold(
+    tuning: dict[str, float], tiny_checkpoint: Path
+) -> None:
+    (name,) = tuning
+    with pytest.raises(UserError, match=f"deft_clips_lora: {name}: .*should be greater than"):
+        load_recognizer(
+            "deft_clips_lora", 3, labels=THREE_CLASSES, checkpoint=str(tiny_checkpoint), **tuning
+        )
 
 
 def test_measured_clips_in_the_order_of_their_labels(
