@@ -131,21 +131,26 @@ def noise_for(epsilon: float, delta: float, chance: float, steps: int) -> float:
     """SD of the noise with which so many steps spend an epsilon; a search of seconds.
 
     Raises:
-        UserError: If Opacus is not installed.
+        UserError: If Opacus is not installed, or no noise is enough.
     """
     try:
         from opacus.accountants.utils import get_noise_multiplier
     except ImportError:
         raise UserError(MISSING) from None
-    return float(
-        get_noise_multiplier(
+    try:
+        found = get_noise_multiplier(
             target_epsilon=epsilon,
             target_delta=delta,
             sample_rate=chance,
             steps=steps,
             accountant="rdp",
         )
-    )
+    except ValueError as error:  # however much noise, its bound stays above the budget
+        raise UserError(
+            f"privacy: epsilon {epsilon:g} with delta {delta:g} cannot be kept over {steps} steps "
+            f"({error}); give a larger epsilon or delta, or fewer rounds"
+        ) from error
+    return float(found)
 
 
 def secret_of(folder: Path) -> int:

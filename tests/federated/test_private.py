@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,19 @@ def test_a_site_draws_its_noise_by_a_number_of_its_own(
     (tmp_path / "a" / "secret").write_text("gone")
     with pytest.raises(UserError, match=r"secret: damaged; delete it"):
         secret_of(tmp_path / "a")
+
+
+def test_a_budget_that_cannot_be_kept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(**settings: float) -> float:
+        raise ValueError("The privacy budget is too low.")
+
+    # As Opacus does where its bound on epsilon has a floor.
+    stub = SimpleNamespace(get_noise_multiplier=refuses)
+    for name in ("opacus", "opacus.accountants"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "opacus.accountants.utils", stub)
+    with pytest.raises(UserError, match=r"epsilon 0\.01 with delta 1e-05 .* 40 steps .*too low"):
+        noise_for(0.01, 1e-5, 0.25, 40)
 
 
 def test_without_opacus_it_is_told(
