@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,46 +157,73 @@ def _text_parts(path: Path) -> Iterator[list[NDArray]]:
     """Columns t, x, y, p of a text file, with a line of names or in this order."""
     import pandas as pd
 
-    try:
-        # With a mark of the byte order, as spreadsheets write it, or without.
-        with path.open(encoding="utf-8-sig") as file:
-            first = file.readline()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: no text in UTF-8; expected lines of t, x, y, p") from error
-    if not first.strip():
+    opening = _opening(path)
+    if not opening:
         return
-    comma = next((c for c in ",;\t" if c in first), None)
-    words = [word.strip() for word in (first.split(comma) if comma else first.split())]
+    *comments, first = opening
+    separator, words = _split(first)
     named = any(not _is_number(word) for word in words)
-    columns = _by_name([word.strip("# ") for word in words]) if named else None
+    names = words if named else _names_in(comments, len(words))
+    columns = _by_name(names or list("txyp"))
     if named and columns is None:
         raise UserError(f"{path}: columns {', '.join(words)}; expected t, x, y and p among them")
-    if not named and len(words) != 4:
+    if names is None and len(words) != 4:
         raise UserError(f"{path}: {len(words)} columns without names; expected t, x, y, p")
-    names = [word.strip("# ") for word in words] if named else list("txyp")
+    skipped = len(opening) if named else len(comments)
     try:
         with pd.read_csv(
             path,
-            sep=comma or r"\s+",
-            names=names,
-            skiprows=int(named),
+            sep=separator or r"\s+",
+            names=names or list("txyp"),
+            skiprows=skipped,
             chunksize=_ROWS,
             encoding="utf-8-sig",
             # One type a column and part: otherwise pandas warns of cells that are told below.
             low_memory=False,
         ) as parts:
             for part in parts:
-                cells = part[columns or list("txyp")]
+                cells = part[columns]
                 if not len(cells):
                     return
-                _require_numbers(cells, path, 1 + named)
+                _require_numbers(cells, path, skipped)
                 yield [cells[name].to_numpy() for name in cells]
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable ({' '.join(str(error).split())})") from error
 
 
-def _require_numbers(cells: pd.DataFrame, path: Path, first: int) -> None:
-    """Check that each cell of a part holds a number; ``first`` is the line of row 0.
+def _opening(path: Path) -> list[str]:
+    """The lines of a text file up to the first that is neither empty nor a comment.
+
+    Raises:
+        UserError: If it is no text.
+    """
+    lines: list[str] = []
+    try:
+        # With a mark of the byte order, as spreadsheets write it, or without.
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                lines.append(line.strip())
+                if lines[-1] and not lines[-1].startswith("#"):
+                    return lines
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: no text in UTF-8; expected lines of t, x, y, p") from error
+    return []
+
+
+def _split(line: str) -> tuple[str | None, list[str]]:
+    """What separates the words of a line, None for blanks; and the words."""
+    separator = next((c for c in ",;\t" if c in line), None)
+    return separator, [word.strip() for word in line.split(separator)]
+
+
+def _names_in(comments: list[str], count: int) -> list[str] | None:
+    """The names that the last comment gives so many columns, as NumPy writes them; or None."""
+    found = (_split(comment.lstrip("# "))[1] for comment in reversed(comments))
+    return next((names for names in found if len(names) == count and _by_name(names)), None)
+
+
+def _require_numbers(cells: pd.DataFrame, path: Path, skipped: int) -> None:
+    """Check that each cell of a part holds a number; ``skipped`` lines come before row 0.
 
     Raises:
         UserError: If one does not; names the line and the column.
@@ -208,8 +236,15 @@ def _require_numbers(cells: pd.DataFrame, path: Path, first: int) -> None:
         numbers = pd.to_numeric(cells[wrong[0]], errors="coerce")
         # pandas leaves whole numbers that no type holds as Python's.
         bad = numbers.isna() | (numbers.abs() >= 2**63)
-        line = int(numbers.index[bad][0]) + first
+        line = _line_of(int(numbers.index[bad][0]), path, skipped)
         raise UserError(f"{path}, line {line}: {wrong[0]} is no number of 64 bits")
+
+
+def _line_of(row: int, path: Path, skipped: int) -> int:
+    """The line, from 1, of a row, from 0: empty lines are none."""
+    with path.open(encoding="utf-8-sig") as file:
+        filled = (n for n, line in enumerate(file, 1) if n > skipped and line.strip())
+        return next(islice(filled, row, None))
 
 
 def _is_number(word: str) -> bool:

@@ -34,6 +34,10 @@ def _text(rows: np.ndarray, comma: str = ",", head: str = "") -> str:
         ("c.csv", _text(ROWS)),
         ("d.txt", _text(ROWS, " ")),  # EV-Eye's
         ("e.csv", _text(ROWS, ",", "t, x, y, p\n")),
+        ("f.txt", _text(ROWS[:, [3, 1, 2, 0]], " ", "# p x y t\n")),  # as NumPy writes a header
+        ("g.csv", _text(ROWS, ",", "# eye 3, left\n#t,x,y,p\n")),
+        ("h.txt", _text(ROWS, " ", "# recorded on Monday\n\n")),
+        ("i.txt", _text(ROWS, " ", "\n")),
     ],
 )
 def test_text(tmp_path: Path, name: str, text: str) -> None:
@@ -89,6 +93,8 @@ def test_order_duplicates_and_signs_are_mended(tmp_path: Path) -> None:
         ("a.csv", b"t,x,y,p\n1,2,3,1\n4,5,nan,0\n", "line 3: y is no number"),
         ("a.csv", b"t,x,y,p\n1,2,3,1\n4,five,6,0\n", "line 3: x is no number"),
         ("a.csv", b"t,x,y,p\n1,2,3,1\n" + b"9" * 30 + b",2,3,1\n", "line 3: t is no number"),
+        ("a.csv", b"# a\n\nt,x,y,p\n1,2,3,1\n\n4,five,6,0\n", "line 6: x is no number"),
+        ("a.csv", b"# t x y p\n", "holds no events"),
         ("a.csv", b"\xff\xfe\x00", "no text in UTF-8"),
         ("a.csv", b"t,x,y,p\n0.001,2,3,1\n", "whole microseconds"),
         ("a.npz", b"PK\x03\x04 cut off", "copy it again|not readable"),
