@@ -33,6 +33,8 @@ def flatten(conversation: Conversation) -> tuple[list[dict[str, Any]], list[Any]
             raise UserError(f"message {message!r:.80}: expected a mapping with role and content")
         content = message["content"]
         parts = [content] if isinstance(content, str) else content
+        if not isinstance(parts, list | tuple):
+            raise UserError(f"content {content!r:.80}: expected a text, or a list of parts")
         text = "".join(_text_of(part, clips) for part in parts)
         messages.append({**message, "content": text})
     return messages, clips
