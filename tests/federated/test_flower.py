@@ -22,7 +22,7 @@ from deft_llm.federated import checkpoint
 from deft_llm.federated.client import Client
 from deft_llm.federated.engine import run_rule
 from deft_llm.federated.flower.clients import Node
-from deft_llm.federated.flower.messages import ALLOWED, require_allowed
+from deft_llm.federated.flower.messages import ALLOWED, read_scores, require_allowed
 from deft_llm.federated.flower.parts import client_app
 from deft_llm.federated.flower.serving import serve, wait_for
 from deft_llm.federated.rules import RULES
@@ -99,6 +99,20 @@ def test_the_wire_carries_nothing_but_the_list(
 def test_what_is_not_on_the_list_is_refused(content: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
         require_allowed(RecordDict(content), "update")
+
+
+@pytest.mark.parametrize("lacking", ["config", "counts"])
+def test_scores_that_lack_something_are_told_and_end_nothing(lacking: str) -> None:
+    # As updates are: the round goes on with the scores of the others.
+    metrics = MetricRecord({"num-examples": 1, "membership-auc": 0.5})
+    content: dict[str, Any] = {
+        "metrics": metrics,
+        "config": ConfigRecord({"site": "a", "classes": ["x"]}),
+    }
+    if lacking == "config":
+        del content["config"]
+    with pytest.raises(UserError, match=f"message scores: no '{lacking}'; use the same version"):
+        read_scores(RecordDict(content), ["x"])
 
 
 def test_a_server_that_was_killed_goes_on(

@@ -151,19 +151,24 @@ def read_scores(content: RecordDict, classes: Sequence[str]) -> SiteScores:
         classes: Classes of the federation: counts of others cannot be added to its own.
 
     Raises:
-        UserError: If the message holds what it may not, or counts of other classes.
+        UserError: If the message holds what it may not, lacks what it needs, or has counts of other
+            classes.
     """
     require_allowed(content, "scores")
-    metrics: Any = content[METRICS]
-    config: Any = content[CONFIG]
-    if said := other_classes(config["classes"], classes):
+    try:
+        metrics: Any = content[METRICS]
+        config: Any = content[CONFIG]
+        site, found = str(config["site"]), config["classes"]
+        counts, auc = np.array(metrics["counts"], np.int64), float(metrics["membership-auc"])
+    except KeyError as error:
+        raise UserError(f"message scores: no {error}; use the same version everywhere") from None
+    if said := other_classes(found, classes):
         raise UserError(said)
-    counts = np.array(metrics["counts"], np.int64)
     wanted = (len(classes), len(classes) + 1)  # the last column: without an answer
     if counts.size != wanted[0] * wanted[1]:
         raise UserError(f"{counts.size} counts of {len(classes)} classes; expected {wanted}")
     counts = counts.reshape(wanted)
-    return SiteScores(str(config["site"]), counts, float(metrics["membership-auc"]))
+    return SiteScores(site, counts, auc)
 
 
 def _signed(site: str, classes: tuple[str, ...]) -> ConfigRecord:
