@@ -165,7 +165,7 @@ def _text_parts(path: Path) -> Iterator[list[NDArray]]:
     named = any(not _is_number(word) for word in words)
     names = words if named else _names_in(comments, len(words))
     columns = _by_name(names or list("txyp"))
-    if named and columns is None:
+    if columns is None:
         raise UserError(f"{path}: columns {', '.join(words)}; expected t, x, y and p among them")
     if names is None and len(words) != 4:
         raise UserError(f"{path}: {len(words)} columns without names; expected t, x, y, p")
