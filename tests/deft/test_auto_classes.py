@@ -178,7 +178,7 @@ def test_a_message_without_content_is_one_line(processor: DeftProcessor) -> None
         processor.apply_chat_template([{"role": "user"}])
     # As OpenAI writes an answer that is a call; the keys of a mapping were taken for its text.
     for content in (None, 3, {"type": "text", "text": "Why?"}):
-        with pytest.raises(UserError, match="content .*expected a text, or a list of parts"):
+        with pytest.raises(UserError, match=r"content .*expected a text, or a list of parts"):
             processor.apply_chat_template([{"role": "user", "content": content}])
 
 
