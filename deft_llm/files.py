@@ -1,15 +1,17 @@
-"""Atomic files (write, then rename), JSON lines, errors of the disk, digests."""
+"""Atomic files (write, then rename), lines of JSON and CSV, errors of the disk, digests."""
 
 from __future__ import annotations
 
 import codecs
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ _PARTS, _PART = 64, 2**20  # of a large file: how many parts sampled_digest read
 _MASK = os.umask(0o077)
 os.umask(_MASK)
 _USUAL_MODE = 0o666 & ~_MASK  # of a file that a program makes
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
 # Errors that are the disk's, not the program's.
 _DISK = frozenset(
     {
@@ -250,6 +253,17 @@ def _array(text: str, path: Path, number: int) -> Iterator[tuple[int, dict[str, 
             raise _not_json(error, path, number + text.count("\n", 0, place)) from error
         line = number + text.count("\n", 0, start)
         yield line, _object(row, path, line)
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    """One line of CSV; text that a spreadsheet would take for a formula gets an apostrophe."""
+    line = io.StringIO()
+    # The writer quotes a cell for the letters of its own line end alone, and a bare carriage return
+    # would end the row for readers that take either.
+    csv.writer(line, lineterminator="\r\n").writerow(
+        f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in values
+    )
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def check_folder(option: str, folder: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -14,6 +16,7 @@ from safetensors.numpy import save_file
 from deft_llm import files
 from deft_llm.errors import UserError
 from deft_llm.files import (
+    csv_line,
     digest,
     file_digest,
     naming_disk_errors,
@@ -109,6 +112,15 @@ def test_others_may_read_a_folder_as_they_may_read_files(tmp_path: Path) -> None
         (partial / "inner" / "weights").touch(mode=0o600)
     modes = {(tmp_path / name).stat().st_mode for name in ("plain", "final/inner/weights")}
     assert len(modes) == 1
+
+
+def test_a_cell_stays_one_cell() -> None:
+    """Of a name with a carriage return, csv makes two rows; a spreadsheet runs a formula."""
+    cells = ["a\rb.mp4", "\r=1+1", "=1+1", "a,b\n"]
+    line = csv_line(cells)
+    assert line.endswith("\n") and not line.endswith("\r\n")
+    (row,) = csv.reader(io.StringIO(line, newline=""))
+    assert row == ["a\rb.mp4", "'\r=1+1", "'=1+1", "a,b\n"]
 
 
 def test_json_lines(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from deft_llm.cli.console import refuse_input
 from deft_llm.errors import UserError
+from deft_llm.files import csv_line
 
 STDOUT = Path("-")
 
@@ -75,8 +76,6 @@ class Results:
             record: The clip's object.
         """
         if self._csv is not None:
-            from deft_llm.service.batch import csv_line
-
             # The header comes with the first row: its columns depend on what was asked.
             lines = (csv_line(list(row)) if not self._count else "") + csv_line(list(row.values()))
             self._csv.write(lines)
@@ -97,8 +96,6 @@ class Results:
             if self._json is not None and (begun or error is None or not self._json.earlier):
                 self._json.write("\n]\n" if begun else "[]\n")
             if self._csv is not None and self._columns and not begun and error is None:
-                from deft_llm.service.batch import csv_line
-
                 self._csv.write(csv_line(self._columns))
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from deft_llm import __version__, facs
 from deft_llm.cli.lines import counted
 from deft_llm.cli.search_log import OBJECT, PAGE, PICTURES, PLOT, TABLE, SearchLog
-from deft_llm.files import write_bytes
-from deft_llm.service.batch import csv_line
+from deft_llm.files import csv_line, write_bytes
 from deft_llm.spotters.finder import Finder, Spotted
 from deft_llm.viz.spotting_page import Section, spotting_page
 from deft_llm.viz.spotting_plot import Curve, Mark, spotting_plot

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from deft_llm import facs
 from deft_llm.errors import UserError
+from deft_llm.files import csv_line
 from deft_llm.service.clip_service import AS_USUAL, ClipResult, ClipService, ModelChoice
 from deft_llm.service.limits import public
 
@@ -18,7 +17,6 @@ COLUMNS = (
     *("file", "emotion", "probability", "aus", "strongest motion", "onset s", "apex s", "offset s"),
     *("doubt", "remark"),
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run such a cell as a formula
 
 
 def row_of(name: str, seen: ClipResult) -> dict[str, Any]:
@@ -68,17 +66,6 @@ def explain_files(
             yield {**dict.fromkeys(COLUMNS), "file": path.name, "remark": public(error)}, None
         else:
             yield row_of(path.name, seen), seen.record()
-
-
-def csv_line(values: Sequence[Any]) -> str:
-    """One line of CSV; text that a spreadsheet would take for a formula gets an apostrophe."""
-    line = io.StringIO()
-    # The writer quotes a cell for the letters of its own line end alone, and a bare carriage return
-    # would end the row for readers that take either.
-    csv.writer(line, lineterminator="\r\n").writerow(
-        f"'{v}" if isinstance(v, str) and v.startswith(_FORMULA) else v for v in values
-    )
-    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> bytes:

@@ -8,10 +8,12 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deft_llm import __version__
 from deft_llm.cli.main import COMMANDS, GROUPS
+from deft_llm.media.video import write_video
 
 from .conftest import Run
 
@@ -36,6 +38,15 @@ def line(text, **_):
 builtins.print = line
 app(["explain", sys.argv[1]])
 """
+_SEARCH = """
+import sys
+from deft_llm.cli.main import app
+try:
+    app(["spot", sys.argv[1]])
+except SystemExit:
+    assert "deft_llm.cli.spotted_files" in sys.modules
+    assert "transformers" not in sys.modules
+"""
 
 
 def test_help_names_every_command_and_imports_no_torch(here: Path) -> None:
@@ -51,6 +62,16 @@ def test_help_names_every_command_and_imports_no_torch(here: Path) -> None:
 def test_what_was_read_is_said_before_the_slow_imports(here: Path) -> None:
     clip = ROOT / "demo" / "clips" / "01_surprise.mp4"
     command = [sys.executable, "-c", _FIRST_LINE, str(clip)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_search_without_a_model_loads_no_language_model(here: Path) -> None:
+    """Loading their library took half the time of a short video."""
+    write_video(here / "grey.mp4", np.full((4, 64, 64, 3), 90, np.uint8), 25.0)
+    command = [sys.executable, "-c", _SEARCH, str(here / "grey.mp4")]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env={"PYTHONPATH": str(ROOT)}
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from deft_llm.cli.results import Results
 from deft_llm.errors import UserError
-from deft_llm.service.batch import csv_line
 
 
 def test_rows_and_objects_are_whole_after_every_clip(tmp_path: Path) -> None:
@@ -85,12 +83,3 @@ def test_rows_can_go_into_a_pipe(tmp_path: Path) -> None:
     os.close(writing)
     with os.fdopen(reading) as pipe:
         assert pipe.read() == "file\na\n"
-
-
-def test_a_cell_stays_one_cell() -> None:
-    """Of a name with a carriage return, csv makes two rows; a spreadsheet runs a formula."""
-    cells = ["a\rb.mp4", "\r=1+1", "=1+1", "a,b\n"]
-    line = csv_line(cells)
-    assert line.endswith("\n") and not line.endswith("\r\n")
-    (row,) = csv.reader(io.StringIO(line, newline=""))
-    assert row == ["a\rb.mp4", "'\r=1+1", "'=1+1", "a,b\n"]
