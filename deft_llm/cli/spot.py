@@ -92,7 +92,7 @@ def spot(
         refuse_input("--megc", megc, read)
         _check_keys(found)
     # Seconds, not videos: one of an hour beside one of a minute.
-    lengths = [seconds_of(clip, reading.fps) for clip in found]
+    lengths = [seconds_of(clip, reading) for clip in found]
     # At least 1, of which a bar can show a share.
     tally, progress_bar = Tally(len(found), "videos"), Progress(max(1, round(sum(lengths))))
     work: Spotting | None = None

@@ -78,7 +78,7 @@ class Spotting:
         Args:
             clip: The video.
             before: Seconds of the videos that are done.
-            seconds: Its length.
+            seconds: Length of what is read of it.
 
         Raises:
             VideoFailed: If it cannot be read, shows no face, or is too short.
@@ -132,7 +132,7 @@ class Spotting:
             self.lines.say("in all", rate_line(self.searched), apart=True)
 
     def _finder(self, seconds: float) -> Finder:
-        """What searches a video of that length."""
+        """What searches so many seconds of video."""
         from deft_llm.spotters.spot import CONTEXT, suited
 
         name = suited(self.spotter, seconds)
@@ -272,9 +272,17 @@ class Spotting:
 
 def _remarks(log: SearchLog, found: Sequence[Spotted], finder: Finder) -> list[str]:
     """What the user should know of a search, such as on noise: each once, not of every part."""
+    import numpy as np
+
+    from deft_llm.motion.remarks import on_rate, too_slow
     from deft_llm.spotters.finder import MOTION
 
     remarks = sorted({remark for part in log.seen for remark in part.remarks})
+    times = np.array([time for part in log.seen for time in part.times])
+    # Of the whole search, also where nothing was found: then it says why.
+    if len(times) > 1:
+        slow = too_slow(times)
+        remarks += [slow] if slow else on_rate(times)
     if finder.threshold is not None and any(each.scorer == MOTION for each in found):
         remarks.append(
             "a score of motion is of a movement that was found without the network: the "
@@ -289,14 +297,13 @@ def video_key(clip: FoundClip) -> tuple[str, str]:
     return text_of(subject), text_of(clip.path.stem)
 
 
-def seconds_of(clip: FoundClip, fps: float | None) -> float:
-    """Length of a video for the progress bar; 0 if it cannot be read, which is told later."""
-    from deft_llm.media.video import probe
+def seconds_of(clip: FoundClip, reading: Reading) -> float:
+    """Length of what is read of a video; 0 if it cannot be read, which is told later."""
+    from deft_llm.spotters.spot import length
 
     if clip.problem:
         return 0.0
     try:
-        times = probe(clip.path, fps=fps).timestamps
+        return length(clip.path, reading.of(clip.path))
     except UserError:
         return 0.0
-    return float(times[-1]) if len(times) else 0.0

@@ -110,12 +110,22 @@ def load_finder(name: str = EMBEDDED, macro: bool = False) -> Finder:
     return finder
 
 
+def length(source: Path | str, options: ReadOptions = WHOLE) -> float:
+    """Seconds of a video that the options leave to be read.
+
+    Raises:
+        UserError: If the video cannot be read.
+    """
+    times = probe(source, fps=options.fps).timestamps[options.start : options.stop]
+    return float(times[-1] - times[0]) if len(times) else 0.0
+
+
 def suited(name: str, seconds: float) -> str:
     """The finder for a video: "returning" where the package's network would see too little of it.
 
     Args:
         name: See ``load_finder``.
-        seconds: Length of the video.
+        seconds: Length of what is read, see ``length``.
     """
     return RETURNING if name == EMBEDDED and seconds < CONTEXT else name
 
@@ -203,8 +213,7 @@ def spot(
         UserError: If the video cannot be read, or is too short.
     """
     if finder is None:
-        times = probe(source, fps=options.fps).timestamps[options.start : options.stop]
-        finder = load_finder(suited(EMBEDDED, float(np.ptp(times)) if len(times) else 0.0), macro)
+        finder = load_finder(suited(EMBEDDED, length(source, options)), macro)
     parts = [p.seen for p in search_video(source, options, finder) if p.seen is not None]
     check_seen(parts, Path(source).name)
     return listed(parts, macro)

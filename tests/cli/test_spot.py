@@ -69,6 +69,24 @@ def test_a_short_video_is_searched_without_the_network(
     assert names == ["embedded", "returning"]
 
 
+def test_a_short_part_of_a_long_video_is_a_short_video(run: Run, video: Path, use: Use) -> None:
+    """As ``spotters.spot.spot`` takes it; the network would see as little of it."""
+    use()
+    told = "shorter than 5 s: searched without the network"
+    assert told in run("spot", video, "--start", "1s", "--stop", "100").out
+    assert told not in run("spot", video, "--start", "1s").out
+
+
+def test_few_frames_a_second_are_told(run: Run, video: Path, use: Use, here: Path) -> None:
+    """Nothing found says little where most of a movement falls between two frames."""
+    use(found=())
+    assert "frames per second" not in run("spot", video).out
+    use(found=(), thinned=5)
+    told = "5 frames per second: a movement of less than 0.40 s can be missed"
+    assert f"note      {told}" in run("spot", video, "--out", "slow").out
+    assert json.loads((here / "slow" / "long" / "spotted.json").read_text())["remarks"] == [told]
+
+
 def test_the_files_of_a_video(run: Run, video: Path, use: Use, here: Path) -> None:
     use()
     result = run("spot", video, "--megc", "megc.csv")
