@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 class NoFaceError(UserError):
-    """No face is seen in a clip."""
+    """No face is seen in a clip, or none of the number that was asked for."""
 
 
 def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

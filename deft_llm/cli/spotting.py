@@ -111,7 +111,7 @@ class Spotting:
                 if step.seen not in known:
                     log.add(step.seen, self._all_explained(log, step.found))
                 said = self._say_settled(log, said, step.done == 1.0)
-            check_seen(log.seen, clip.path.name)
+            check_seen(log.seen, clip.path.name, options.face)
         except KeyboardInterrupt:
             self._finish_video(clip, read, log, finder, whole=False)
             self.kept = f"what was found is in {log.folder}; the same command goes on"

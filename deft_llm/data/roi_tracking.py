@@ -30,6 +30,7 @@ from deft_llm.media.options import WHOLE, ReadOptions
 from deft_llm.media.parts import Part, parts_of
 from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.rois import ROIS, roi_masks
+from deft_llm.motion.visibility import on_part
 
 Floats = NDArray[np.float32]
 
@@ -181,7 +182,7 @@ def _measure(clip: Clip, options: ReadOptions) -> tuple[Floats, tuple[str, ...]]
         return nothing, ()
     aligned = align(clip, track, landmark_finder(options.landmarks))
     followed = track_regions(aligned, masks_of=roi_masks, even=True)
-    return followed.regions, track.remarks
+    return followed.regions, (*track.remarks, *on_part(aligned))
 
 
 def _folder(source: Path | str | Clip, options: ReadOptions, cache: Path | None) -> Path | None:

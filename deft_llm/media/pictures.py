@@ -87,7 +87,7 @@ def read_values(path: Path) -> NDArray[np.generic]:
         words = getattr(error, "err", "") or "too large"
         raise UserError(f"{path}: cannot read this image ({words})") from error
     if image is None:
-        raise UserError(f"{path}: not a readable image; replace it or remove it from the folder")
+        raise UserError(f"{path}: not a readable image; give another one, or leave it out")
     return orient(rgb_order(np.asarray(image)), exif_orientation(data))
 
 

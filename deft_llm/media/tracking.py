@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.clip import Clip
-from deft_llm.errors import NoFaceError, UserError
+from deft_llm.errors import NoFaceError
 from deft_llm.media.finders import FaceBox, FaceFinder, HaarFinder, overlap
 from deft_llm.stages import FINDING, begin
 
@@ -74,8 +74,8 @@ def track_faces(
         face: Follow this one, counted from 1 from left to right in the picture; None for the rule.
 
     Raises:
-        NoFaceError: If no face is tracked for a fifth of the frames in a row.
-        UserError: If there is no face of that number.
+        NoFaceError: If no face is tracked for a fifth of the frames in a row, or none has that
+            number.
     """
     finder = finder or HaarFinder()
     begin(FINDING)
@@ -145,7 +145,7 @@ def _chosen(kept: list[Detections], clip: Clip, face: int | None) -> Detections:
     if face is not None:
         if face > len(kept):
             there = f"1 to {len(kept)}, from left to right" if len(kept) > 1 else "1, the only one"
-            raise UserError(
+            raise NoFaceError(
                 f"{clip.label}: face {face} (--face); expected {there} that can be followed"
             )
         return kept[face - 1]

@@ -39,6 +39,7 @@ _OTHER_LIGHT = 0.1  # of the logarithm of brightness
 _MARGIN = 6
 _CUT = 0.5  # share of a region that may be missing
 _NARROW = 60.0  # px: a face of this width shows a motion of 1 px of the canonical face as a third
+_LOOKS = 8  # frames at which a part of a video is looked at for its light
 
 
 def visible_masks(
@@ -142,8 +143,7 @@ def magnification(aligned: AlignedClip) -> float:
 def on_pictures(aligned: AlignedClip, shown: Interval) -> list[str]:
     """Remarks on a small face and on a dark one."""
     remarks = []
-    jaw = aligned.landmarks[_LEFT_JAW] - aligned.landmarks[_RIGHT_JAW]
-    width = float(np.linalg.norm(jaw)) / magnification(aligned)
+    width = _face_width(aligned)
     if width < _NARROW:
         remarks.append(
             f"the face is {width:.0f} px wide (expected {_NARROW:.0f} or more): only large motion "
@@ -153,3 +153,27 @@ def on_pictures(aligned: AlignedClip, shown: Interval) -> list[str]:
     if level < DARK:
         remarks.append(f"the face is dark ({level:.0f} of 255): weak motion cannot be seen")
     return remarks
+
+
+def on_part(aligned: AlignedClip) -> list[str]:
+    """The same of a part of a long video, in words that all parts share, to be told once."""
+    remarks = []
+    if _face_width(aligned) < _NARROW:
+        remarks.append(
+            f"the face is less than {_NARROW:.0f} px wide, at least for a time: only large motion "
+            "can be seen then"
+        )
+    present = np.flatnonzero(aligned.present)
+    some = present[:: max(1, len(present) // _LOOKS)]
+    if np.median([to_grey(aligned.frames[t]).mean() for t in some]) < DARK:
+        remarks.append(
+            f"the face is dark (less than {DARK:.0f} of 255), at least for a time: weak motion "
+            "cannot be seen then"
+        )
+    return remarks
+
+
+def _face_width(aligned: AlignedClip) -> float:
+    """Pixels of the video."""
+    jaw = aligned.landmarks[_LEFT_JAW] - aligned.landmarks[_RIGHT_JAW]
+    return float(np.linalg.norm(jaw)) / magnification(aligned)

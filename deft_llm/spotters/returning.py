@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deft_llm.clip import Clip, Expression, Interval
 from deft_llm.data.measuring import strength
-from deft_llm.errors import UserError
+from deft_llm.errors import NoFaceError
 from deft_llm.media.cuts import shots
 from deft_llm.media.face import align, landmark_finder, track_faces
 from deft_llm.media.options import WHOLE, ReadOptions
@@ -26,6 +26,7 @@ from deft_llm.media.windows import Window, read_windows
 from deft_llm.motion.measure import Measurement, measure, watch_expressions
 from deft_llm.motion.onset_apex import DETECTION_Z
 from deft_llm.motion.region_paths import distance_from_rest
+from deft_llm.motion.visibility import on_part
 from deft_llm.spotters.finder import Found, Look, Step
 
 WINDOW = 3.0  # s
@@ -97,9 +98,9 @@ def _movements(
     try:
         track = track_faces(clip, face=options.face)
         aligned = align(clip, track, landmark_finder(options.landmarks))
-    except UserError:  # no face in this shot
+    except NoFaceError:  # in this shot, or not the one of that number
         return
-    remarks.update(dict.fromkeys(track.remarks))
+    remarks.update(dict.fromkeys((*track.remarks, *on_part(aligned))))
     intervals, trajectory = watch_expressions(aligned)
     curve[:] = distance_from_rest(trajectory, intervals)
     # The last frame that shows a face, where a movement that is cut off ends.

@@ -215,7 +215,7 @@ def spot(
     if finder is None:
         finder = load_finder(suited(EMBEDDED, length(source, options)), macro)
     parts = [p.seen for p in search_video(source, options, finder) if p.seen is not None]
-    check_seen(parts, Path(source).name)
+    check_seen(parts, Path(source).name, options.face)
     return listed(parts, macro)
 
 
@@ -225,21 +225,32 @@ def listed(parts: Sequence[Seen], macro: bool) -> list[Spotted]:
     return [each for each in join_macros(found, WINDOW) if macro or each.kind == "micro"]
 
 
-def check_seen(parts: Sequence[Seen], name: str) -> None:
+def check_seen(parts: Sequence[Seen], name: str, face: int | None = None) -> None:
     """Check that a searched video could show an expression at all.
 
+    Args:
+        parts: All of it.
+        name: Of the video.
+        face: Which face was to be followed, see ``ReadOptions``.
+
     Raises:
-        NoFaceError: If no frame shows a face.
+        NoFaceError: If no frame shows a face, or the one of that number.
         UserError: If it is shorter than an expression.
     """
     values = [value for part in parts for value in part.curve]
     if len(values) < FEWEST:
         raise UserError(
-            f"{name}: {len(values)} frames, too short for a movement that comes and goes; expected "
-            f"{FEWEST} or more, and better a second of video"
+            f"{name}: {len(values)} frame{'' if len(values) == 1 else 's'}, too short for a "
+            f"movement that comes and goes; expected {FEWEST} or more, and better a second of video"
         )
-    if all(value is None for value in values):
+    if any(value is not None for value in values):
+        return
+    if face is not None:
         raise NoFaceError(
-            f"{name}: no face in {len(values)} frames, so no expression; give a video that shows "
-            "one face from the front, upright, at least 15 % of the frame high"
+            f"{name}: no face {face} (--face) in {len(values)} frames, so no expression; faces are "
+            "numbered from 1, from left to right; leave --face out to follow the largest"
         )
+    raise NoFaceError(
+        f"{name}: no face in {len(values)} frames, so no expression; give a video that shows "
+        "one face from the front, upright, at least 15 % of the frame high"
+    )

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 from deft_llm.clip import Interval
 from deft_llm.data.roi_tracking import RoiTrack
 from deft_llm.errors import NoFaceError, UserError
+from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import read_clip, write_video
 from deft_llm.motion.rois import ROIS
 from deft_llm.spotters import spot as spot_module
+from deft_llm.spotters.finder import Finder
 from deft_llm.spotters.hysteresis import Thresholds
 from deft_llm.spotters.registry import LoadedSpotter, make_spotter, save_spotter
 from deft_llm.spotters.spot import Seen, load_finder, search_video, spot
@@ -136,6 +139,51 @@ def test_a_second_person(search: Callable[[Frames], Searched], face: Frames, oth
     found = search(np.concatenate([face, other], axis=2))
     (remark,) = found.remarks
     assert "another face is in the picture; measured is face" in remark
+
+
+@pytest.fixture(params=["trained", "returning"])
+def finder(request: pytest.FixtureRequest, trained: TrainedFinder) -> Finder:
+    return trained if request.param == "trained" else load_finder("returning")
+
+
+def test_a_number_that_no_face_has(
+    finder: Finder, tmp_path: Path, face: Frames, other: Frames
+) -> None:
+    write_video(tmp_path / "v.mp4", np.concatenate([face, other], axis=2), FPS)
+    with pytest.raises(NoFaceError, match=r"no face 3 \(--face\) in 28 frames"):
+        spot(tmp_path / "v.mp4", ReadOptions(face=3), finder)
+
+
+def test_a_person_who_leaves_ends_no_search(
+    finder: Finder, tmp_path: Path, face: Frames, other: Frames
+) -> None:
+    both = np.concatenate([face, other], axis=2)
+    alone = np.concatenate([other, np.full_like(face, 128)], axis=2)
+    write_video(tmp_path / "v.mp4", np.concatenate([both, alone]), FPS)
+    steps = search_video(tmp_path / "v.mp4", ReadOptions(face=2), finder)
+    curve = Searched([step.seen for step in steps if step.seen is not None]).curve
+    assert np.isfinite(curve[:28]).all() and np.isnan(curve[28:]).all()
+
+
+def test_landmarks_that_nobody_can_place_are_no_missing_face(
+    finder: Finder, tmp_path: Path, face: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFT_CACHE", str(tmp_path / "empty"))
+    write_video(tmp_path / "v.mp4", face, FPS)
+    with pytest.raises(UserError, match="no face mesh there"):
+        spot(tmp_path / "v.mp4", ReadOptions(landmarks="face-mesh"), finder)
+
+
+def test_a_face_that_shows_little(finder: Finder, tmp_path: Path, face: Frames) -> None:
+    """Nothing found says less of it."""
+    small = np.stack([cv2.resize(frame, None, fx=0.25, fy=0.25) for frame in face])
+    far = np.pad(small, ((0, 0), (80, 80), (80, 80), (0, 0)), constant_values=128)
+    dark = (face * 0.12).astype(np.uint8)
+    for frames, told in ((far, "less than 60 px wide"), (dark, "the face is dark")):
+        write_video(tmp_path / "v.mp4", frames, FPS)
+        steps = search_video(tmp_path / "v.mp4", finder=finder)
+        (remark,) = Searched([step.seen for step in steps if step.seen is not None]).remarks
+        assert told in remark
 
 
 def test_a_frame_rate_that_varies(trained: TrainedFinder, tmp_path: Path, face: Frames) -> None:
