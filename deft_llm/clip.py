@@ -7,6 +7,7 @@ timestamps; motion is in pixels of the canonical 224-pixel face; left and right 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class Interval:
         offset: Last frame of the motion, inclusive.
 
     Raises:
-        UserError: If the three frames are out of order or negative.
+        UserError: If the three frames are no whole numbers, out of order or negative.
     """
 
     onset: int
@@ -35,6 +36,15 @@ class Interval:
     offset: int
 
     def __post_init__(self) -> None:
+        for name in ("onset", "apex", "offset"):
+            frame = getattr(self, name)
+            try:
+                # Those of arrays become plain ones, which JSON takes.
+                object.__setattr__(self, name, index(frame))
+            except TypeError:
+                raise UserError(
+                    f"interval {name} {frame!r}: expected the number of a frame, a whole one"
+                ) from None
         if not 0 <= self.onset <= self.apex <= self.offset:
             raise UserError(
                 f"interval onset {self.onset}, apex {self.apex}, offset {self.offset}: expected "
@@ -64,7 +74,8 @@ class Expression:
     score: float = 1.0
 
 
-@dataclass(frozen=True)
+# No comparison by content: that of arrays is an array, which is neither true nor false.
+@dataclass(frozen=True, repr=False, eq=False)
 class Clip:
     """A decoded video.
 
@@ -98,6 +109,11 @@ class Clip:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __repr__(self) -> str:
+        """Short: in a notebook, the frames would fill pages."""
+        height, width = self.frames.shape[1:3]
+        return f"<Clip {self.name!r}: {len(self)} frames of {width}x{height}, {self.fps:.4g} fps>"
 
     @property
     def label(self) -> str:

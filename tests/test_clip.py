@@ -28,6 +28,22 @@ def test_interval_is_inclusive() -> None:
     assert 7 in Interval(7, 7, 7)
 
 
+def test_frames_of_an_interval_are_whole_numbers() -> None:
+    """A sheet gives floats and text, an array numbers that JSON does not take."""
+    assert json.dumps(vars(Interval(*np.array([1, 2, 3])))) == (
+        '{"onset": 1, "apex": 2, "offset": 3}'
+    )
+    for frame in (1.5, "1", None):
+        with pytest.raises(UserError, match="interval onset .*: expected the number of a frame"):
+            Interval(frame, 2, 3)  # type: ignore[arg-type]
+
+
+def test_a_clip_is_shown_in_a_line() -> None:
+    clip = make_clip()
+    assert repr(clip) == "<Clip 'a': 3 frames of 6x4, 10 fps>"
+    assert clip in [make_clip(), clip] and len({clip, clip}) == 1
+
+
 @pytest.mark.parametrize(
     "frames",
     [

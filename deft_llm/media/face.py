@@ -62,7 +62,7 @@ ABOVE = 64
 _ABOVE_STEP = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # as of ``Clip``
 class AlignedClip:
     """A clip warped so that the face stays in place on the canonical square.
 
@@ -106,6 +106,11 @@ class AlignedClip:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __repr__(self) -> str:
+        """Short: in a notebook, the frames would fill pages."""
+        seen = int(np.count_nonzero(self.present))
+        return f"<AlignedClip {self.name!r}: a face in {seen} of {len(self)} frames>"
 
     def pictures(self, frames: int | slice | NDArray[np.intp]) -> NDArray[np.uint8]:
         """Frames with the forehead above them, (..., A + 224, 224, 3)."""

@@ -42,7 +42,7 @@ _SURE_Z = 5.0  # at rest, z follows a Rayleigh distribution: 5 is one in 270,000
 _LIGHT_DOUBT = 0.4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # as of ``Clip``
 class Measurement:
     """Measurements of one clip.
 
@@ -96,6 +96,14 @@ class Measurement:
     trajectory: Trajectory | None = None
     noise_fitted: bool = False
     given: bool = False
+
+    def __repr__(self) -> str:
+        """Short: in a notebook, the flow would fill pages."""
+        inside, moved = self.interval, int(np.count_nonzero(self.table_apex.active))
+        return (
+            f"<Measurement {self.aligned.name!r}: onset {inside.onset}, apex {inside.apex}, "
+            f"offset {inside.offset}; {moved} of {len(REGION_NAMES)} regions moved>"
+        )
 
     @property
     def status(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from deft_llm.clip import Interval
 from deft_llm.errors import UserError
-from deft_llm.motion.measure import measure
+from deft_llm.motion.measure import Measurement, measure
 from deft_llm.motion.meter import MotionSettings
 from deft_llm.motion.noise import MIN_PAIRS, rest_pairs, sensor_noise
 from deft_llm.motion.regions import REGION_NAMES
@@ -91,6 +91,13 @@ def test_a_blink_at_the_apex_hides_no_movement(
     assert result.found and abs(result.interval.apex - TRUE.apex) <= 2
     for side in ("left", "right"):
         assert result.table_apex.active[REGION_NAMES.index(f"{side} {name}")]
+
+
+def test_a_measurement_is_shown_in_a_line(make_measurement: Callable[..., Measurement]) -> None:
+    """A thousand lines of flow otherwise, for whoever types its name."""
+    for shown in (measured := make_measurement()), measured.aligned:
+        assert len(repr(shown)) < 120 and "\n" not in repr(shown)
+        assert shown in [shown]
 
 
 def test_noise_alone_is_not_motion(still: list[Any]) -> None:
