@@ -34,7 +34,7 @@ def test_frames_of_an_interval_are_whole_numbers() -> None:
         '{"onset": 1, "apex": 2, "offset": 3}'
     )
     for frame in (1.5, "1", None):
-        with pytest.raises(UserError, match="interval onset .*: expected the number of a frame"):
+        with pytest.raises(UserError, match=r"interval onset .*: expected the number of a frame"):
             Interval(frame, 2, 3)  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from deft_llm.cli.console import show, stoppable
+from deft_llm.cli.lines import counted
 
 app = typer.Typer(no_args_is_help=True, help="Write simulated data.")
 
@@ -48,7 +49,8 @@ def scans(
         **{"heads": tuple(heads.split(",")), "holes": holes, "seed": seed},
     }
     settings = validate_settings(ScanLayoutSettings, values, "simulate scans")
-    count = write_scan_corpus(layout, out, settings, workers or os.cpu_count() or 1)
+    with stoppable("nothing is kept; the same command begins anew"):
+        count = write_scan_corpus(layout, out, settings, workers or os.cpu_count() or 1)
     show("scans", f"{count} in {out}")
 
 
@@ -102,16 +104,19 @@ def eyes(
             f"--recordings {recordings} --seconds {seconds:g}: expected one at least, of 0.1 to "
             "600 s"
         )
-    for number in range(recordings):
-        # Motion and face by one number: recordings of consecutive seeds are of different eyes.
-        made = simulate_eye(EyeSpec(seed + number, seed + number, seconds, activity))
-        folder = out / f"{made.activity}_{seed + number}"
-        # A recording is never replaced: others may be trained on it already.
-        if folder.exists():
-            raise UserError(f"{folder}: exists already; give a new folder, or another --seed")
-        path = write_recording(folder, made, hdf5)
-        show(
-            "recording",
-            f"{path}: {len(made.events):,} events, {len(made.saccades)} saccades, "
-            f"{len(made.blinks)} blinks",
-        )
+    done = 0
+    with stoppable(lambda: f"{done} of {counted(recordings, 'recording')} written, and kept"):
+        for number in range(seed, seed + recordings):
+            # Motion and face by one number: recordings of consecutive seeds are of different eyes.
+            made = simulate_eye(EyeSpec(number, number, seconds, activity))
+            folder = out / f"{made.activity}_{number}"
+            # A recording is never replaced: others may be trained on it already.
+            if folder.exists():
+                raise UserError(f"{folder}: exists already; give a new folder, or another --seed")
+            path = write_recording(folder, made, hdf5)
+            done += 1
+            show(
+                "recording",
+                f"{path}: {len(made.events):,} events, {counted(len(made.saccades), 'saccade')}, "
+                f"{counted(len(made.blinks), 'blink')}",
+            )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from deft_llm.errors import UserError
-from deft_llm.files import replacing, write_text
+from deft_llm.files import replacing_folder
 from deft_llm.simulator.events import EyeRecording
 
 
@@ -15,7 +15,7 @@ def write_recording(folder: Path, recording: EyeRecording, hdf5: bool = False) -
     """Write ``NAME/NAME.npz`` (or ``.h5``) and ``NAME/label.txt``, NAME being the folder's.
 
     Args:
-        folder: Created if missing.
+        folder: New; it appears when it is whole.
         recording: What is written.
         hdf5: Write the file of 3ET+, which needs h5py, in place of an ``.npz``.
 
@@ -25,20 +25,18 @@ def write_recording(folder: Path, recording: EyeRecording, hdf5: bool = False) -
     Raises:
         UserError: If h5py is missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     events = recording.events
-    path = folder / f"{folder.name}{'.h5' if hdf5 else '.npz'}"
-    columns: dict[str, np.ndarray] = {"t": events.t, "x": events.x, "y": events.y, "p": events.p}
-    with replacing(path) as partial:
-        if hdf5:
-            _write_hdf5(partial, columns)
-        else:
-            with partial.open("wb") as file:
-                np.savez(file, t=events.t, x=events.x, y=events.y, p=events.p)
+    name = f"{folder.name}{'.h5' if hdf5 else '.npz'}"
     rows = zip(recording.pupil, recording.closed, strict=True)
     text = "".join(f"({x:.3f}, {y:.3f}, {closed:d})\n" for (x, y), closed in rows)
-    write_text(folder / "label.txt", text)
-    return path
+    columns: dict[str, np.ndarray] = {"t": events.t, "x": events.x, "y": events.y, "p": events.p}
+    with replacing_folder(folder) as partial:
+        if hdf5:
+            _write_hdf5(partial / name, columns)
+        else:
+            np.savez(partial / name, t=events.t, x=events.x, y=events.y, p=events.p)
+        (partial / "label.txt").write_text(text, encoding="utf-8")
+    return folder / name
 
 
 def _write_hdf5(path: Path, columns: dict[str, np.ndarray]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from deft_llm.cli.instructions import build
+from deft_llm.corpora import scan_layouts
 from deft_llm.data.simulated import SimulatedData
 from deft_llm.evaluation.flow.folder import score_folder
 from deft_llm.motion.flow_files import write_flow
@@ -213,6 +214,21 @@ def test_a_negative_seed_is_refused(run: Run, here: Path, command: tuple[str, ..
     result = run(*command, "--seed", "-1")
     assert result.status == 2 and "-1 is not in the range" in result.err
     assert not (here / "x").exists()
+
+
+def test_a_stop_of_simulated_scans_says_what_is_kept(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scan_layouts, "parallel_map", stop)
+    result = run("simulate", "scans", "try", "--subjects", "2")
+    assert (result.status, result.err) == (
+        130,
+        "deft-llm: stopped; nothing is kept; the same command begins anew\n",
+    )
+    assert not (here / "try").exists()
 
 
 def test_a_report_needs_the_name_of_a_file(run: Run, here: Path) -> None:

@@ -170,6 +170,29 @@ def test_a_simulated_recording_is_read_by_its_folder(run: Run, files: Path) -> N
     assert "did you mean 'pursuit'" in wrong.err
 
 
+def test_a_stop_keeps_whole_recordings(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a recording would be read as a whole one, and refuse the same command."""
+    save = np.savez
+
+    def stop(path: Path, **columns: np.ndarray) -> None:
+        save(path, **columns)  # type: ignore[arg-type]
+        if "blink_1" in path.name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", stop)
+    command = ("simulate", "eyes", "try", "--seconds", "0.3", "--activity", "blink")
+    result = run(*command, "--recordings", "3")
+    assert (result.status, result.err) == (
+        130,
+        "deft-llm: stopped; 1 of 3 recordings written, and kept\n",
+    )
+    assert (here / "try" / "blink_0").is_dir() and not (here / "try" / "blink_1").exists()
+    monkeypatch.setattr(np, "savez", save)
+    assert run(*command, "--seed", "1").status == 0
+
+
 def test_wrong_labels_cost_no_tracking(
     run: Run, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
