@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
+from deft_llm.errors import UserError
+
 if TYPE_CHECKING:
-    from deft_llm.media.options import ReadOptions
+    from deft_llm.media.options import Moment, ReadOptions
 
 
 class Reading(NamedTuple):
@@ -41,12 +43,44 @@ class Reading(NamedTuple):
         ),
     ] = None
 
+    def check(self) -> None:
+        """Refuse what is wrong for every clip, once and before any of them is looked at.
+
+        Raises:
+            UserError: If a value is out of range.
+        """
+        if self == USUAL:
+            return  # without the imports, before the first line of a command
+        from deft_llm.media.landmarks import DEFAULT_FINDER
+        from deft_llm.media.options import ReadOptions
+
+        first, last = self._moments()
+        # Which frame a second is depends on the clip: there the order alone can be wrong.
+        alike = first and last and first.in_seconds == last.in_seconds
+        if first and last and alike and last.value <= first.value:
+            raise UserError(
+                f"--start {self.start} --stop {self.stop}: expected a start before the stop"
+            )
+        ReadOptions(
+            fps=self.fps,
+            stop=None if last is None or last.in_seconds else int(last.value),
+            stride=self.stride,
+            face=self.face,
+            landmarks=self.landmarks or DEFAULT_FINDER,
+        )
+
+    def _moments(self) -> tuple[Moment | None, Moment | None]:
+        from deft_llm.media.options import Moment
+
+        first, last = (None if m is None else Moment.parse(m) for m in (self.start, self.stop))
+        return first, last
+
     def of(self, clip: Path) -> ReadOptions:
         """How this clip is read; see ``ReadOptions``."""
         from deft_llm.media.landmarks import usual_finder
-        from deft_llm.media.options import Moment, ReadOptions
+        from deft_llm.media.options import ReadOptions
 
-        first, last = (None if m is None else Moment.parse(m) for m in (self.start, self.stop))
+        first, last = self._moments()
         return ReadOptions.of(
             clip,
             fps=self.fps,
@@ -83,7 +117,9 @@ def reads_videos(command: Callable[..., None]) -> Callable[..., None]:
     def with_options(**options: Any) -> None:
         # What is left are the command's own options.
         values = {name: options.pop(name) for name in Reading._fields}
-        command(**options, reading=Reading(**values))
+        reading = Reading(**values)
+        reading.check()
+        command(**options, reading=reading)
 
     shown = [p.replace(annotation=hints[p.name]) for p in parameters]
     # typer asks for both; ``wraps`` leaves those of the command, with its parameter ``reading``.

@@ -65,8 +65,9 @@ class ReadOptions:
         if self.fps is not None and not 0 < self.fps < float("inf"):
             raise UserError(f"{self.fps:g} frames per second; expected a rate above 0 (--fps)")
         if self.start < 0 or self.stride < 1 or (self.stop is not None and self.stop <= self.start):
+            stop = "at the end" if self.stop is None else self.stop
             raise UserError(
-                f"range start {self.start}, stop {self.stop}, stride {self.stride}; expected "
+                f"range start {self.start}, stop {stop}, stride {self.stride}; expected "
                 "0 <= start < stop and stride >= 1"
             )
         if self.face is not None and self.face < 1:
