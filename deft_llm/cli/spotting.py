@@ -100,7 +100,7 @@ class Spotting:
         known = tuple(log.seen)
         if known:
             self.lines.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
-        said = 0
+        said, ended = 0, False
         try:
             for step in search_video(clip.path, options, finder, log.folder / "motion", known):
                 self.lines.progress.at(round(before + step.done * seconds), clip.path.name)
@@ -111,15 +111,17 @@ class Spotting:
                 if step.seen not in known:
                     log.add(step.seen, self._all_explained(log, step.found))
                 said = self._say_settled(log, said, step.done == 1.0)
+            ended = True
             check_seen(log.seen, clip.path.name, options.face)
         except KeyboardInterrupt:
-            self._finish_video(clip, read, log, finder, whole=False)
+            self._write(clip, read, log, finder, whole=False)
             self.kept = f"what was found is in {log.folder}; the same command goes on"
             raise
         except UserError as error:
-            self._finish_video(clip, read, log, finder, whole=False)
+            # A video without a face was searched to its end all the same.
+            self._write(clip, read, log, finder, whole=ended)
             raise VideoFailed(str(error)) from error
-        self._finish_video(clip, read, log, finder, whole=True)
+        self._tell(clip, log, finder, self._write(clip, read, log, finder, whole=True))
 
     def finish(self, several: bool) -> None:
         """Write MEGC's table; of several videos, say how many were found a minute."""
@@ -239,18 +241,15 @@ class Spotting:
         shares, aus = said["probabilities"], tuple(said["aus"])
         return replace(spotted, expression=expression, probabilities=shares, aus=aus or spotted.aus)
 
-    def _finish_video(
+    def _write(
         self, clip: FoundClip, read: range, log: SearchLog, finder: Finder, whole: bool
-    ) -> None:
-        """Write the video's files and count what was found."""
+    ) -> list[Spotted]:
+        """Write the video's files, and its rows and objects; what they list."""
         from deft_llm.cli.spotted_files import Searched, record_of, row_of, write_files
         from deft_llm.spotters.spot import listed
 
         found = [self._told(each, log) for each in listed(log.seen, self.macro)]
         remarks = _remarks(log, found, finder)
-        if whole:
-            for remark in remarks:
-                self.lines.say("note", remark)
         searched = Searched(log, text_of(clip.path.name), found, finder, remarks, read, whole)
         write_files(searched, explained=self.checkpoint is not None)
         for each in found:
@@ -258,16 +257,24 @@ class Spotting:
         # MEGC scores micro-expressions apart from macro-expressions.
         micro = tuple(each.expression for each in found if each.kind == "micro")
         self.spotted[video_key(clip)] = micro
-        if whole:
-            # Of a search that goes on, a part of another may yet be listed by itself.
-            log.keep_pictures({each.expression.interval.apex for each in found})
-            # For the rate of several videos: what shows no face cannot hold false alarms.
-            face = seconds_with_face(log.seen)
-            told = [counted(len(micro), "micro-expression")]
-            told += [counted(len(found) - len(micro), "macro-expression")] if self.macro else []
-            self.lines.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
-            self.lines.say("results", str(log.folder))
-            self.searched.append((clip.path.name, face, len(micro)))
+        return found
+
+    def _tell(
+        self, clip: FoundClip, log: SearchLog, finder: Finder, found: Sequence[Spotted]
+    ) -> None:
+        """Say what a video that was searched to its end holds, and count it."""
+        for remark in _remarks(log, found, finder):
+            self.lines.say("note", remark)
+        # Of a search that goes on, a part of another may yet be listed by itself.
+        log.keep_pictures({each.expression.interval.apex for each in found})
+        # For the rate of several videos: what shows no face cannot hold false alarms.
+        face = seconds_with_face(log.seen)
+        micro = sum(each.kind == "micro" for each in found)
+        told = [counted(micro, "micro-expression")]
+        told += [counted(len(found) - micro, "macro-expression")] if self.macro else []
+        self.lines.say("found", f"{', '.join(told)} in {face:.1f} s with a face")
+        self.lines.say("results", str(log.folder))
+        self.searched.append((clip.path.name, face, micro))
 
 
 def _remarks(log: SearchLog, found: Sequence[Spotted], finder: Finder) -> list[str]:

@@ -171,7 +171,9 @@ def test_a_video_without_a_face(run: Run, here: Path) -> None:
     result = run("spot", "grey.mp4")
     assert result.status == 2
     assert len(result.err.splitlines()) == 1 and "no face in 12 frames" in result.err
-    assert len((here / "out" / "grey" / "spotted.csv").read_text().splitlines()) == 1
+    folder = here / "out" / "grey"
+    assert len((folder / "spotted.csv").read_text().splitlines()) == 1
+    assert json.loads((folder / "spotted.json").read_text())["whole"], "it was read to its end"
 
 
 def test_the_page_explains_each_expression(
