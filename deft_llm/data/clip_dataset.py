@@ -45,7 +45,7 @@ class Truth:
     offset_phase: Floats | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeasuredClip:
     """One clip with its measured features, or the reason why it has none.
 
@@ -62,6 +62,12 @@ class MeasuredClip:
     problem: str = ""
     truth: Truth | None = None
     no_face: bool = False
+
+    def __repr__(self) -> str:
+        """Short: in a notebook, the features would fill pages."""
+        record = self.record
+        what = self.problem or f"{record.emotion}, AUs {' '.join(record.aus) or 'none'}"
+        return f"<MeasuredClip {record.clip!r} of subject {record.subject!r}: {what}>"
 
     @classmethod
     def simulated(
@@ -180,6 +186,9 @@ class ClipDataset(Sequence[MeasuredClip]):
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __repr__(self) -> str:
+        return f"<ClipDataset {self.name!r}: {len(self)} clips, {sum(self.found)} measured>"
 
     @overload
     def __getitem__(self, index: int) -> MeasuredClip: ...

@@ -63,6 +63,8 @@ def to_grey(image: NDArray[Any]) -> FloatArray:
         UserError: If the array is neither (H, W) nor (H, W, 3).
     """
     if image.ndim == 3 and image.shape[2] == 3:
+        if image.dtype != np.uint8:  # OpenCV takes no doubles
+            image = image.astype(np.float32)
         image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     if image.ndim != 2:
         raise UserError(

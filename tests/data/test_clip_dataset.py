@@ -111,6 +111,8 @@ def test_what_could_not_be_measured_stays_a_row(make_features: MakeFeatures) -> 
     )
     assert clips.found == (True, False) and clips[1].features is None
     assert len(clips.measured()) == 1
+    assert repr(clips) == "<ClipDataset 'clips': 2 clips, 1 measured>"
+    assert repr(clips[0]).startswith("<MeasuredClip 'c0' of subject ") and len(repr(clips[0])) < 99
     with pytest.raises(UserError, match="c1 could not be measured"):
         clips.stack("flow")
 

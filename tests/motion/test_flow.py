@@ -43,6 +43,16 @@ def test_flat_images_give_finite_flow(name: str) -> None:
     assert flow.shape == (2, 64, 48) and np.isfinite(flow).all()
 
 
+def test_images_of_any_number_type(face: np.ndarray) -> None:
+    """Whoever computes with pictures has doubles."""
+    rgb = np.repeat(face[..., None], 3, axis=2)
+    moved = np.roll(rgb, 1, axis=1)
+    estimate = flow_estimator("lk")
+    np.testing.assert_array_equal(
+        estimate(rgb.astype(np.float64), moved.astype(np.float64)), estimate(rgb, moved)
+    )
+
+
 def test_sizes_must_agree() -> None:
     with pytest.raises(UserError, match="224x200 and 224x224"):
         flow_estimator()(np.zeros((200, 224), np.uint8), np.zeros((224, 224), np.uint8))
