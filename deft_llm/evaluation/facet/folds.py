@@ -28,7 +28,7 @@ from deft_llm.facet.corpus_views import CorpusViews
 from deft_llm.facet.files import load_facet
 from deft_llm.facet.task import FacetRecipe, FacetTask, LossSettings, ModelSettings
 from deft_llm.facet.view_store import ViewStore
-from deft_llm.files import write_lines
+from deft_llm.files import digest, write_lines
 from deft_llm.metrics.classification import binary_f1
 from deft_llm.metrics.figures import Figure
 from deft_llm.training.loop import fit
@@ -87,7 +87,8 @@ class FacetFolds(Benchmark):
         for split in splits:
             protocols.require_disjoint_subjects(split, subjects)
             test = rows[split.test]
-            shares[test] = self._trained(store, rows[split.train], f"fold-{split.fold}", test)
+            task = self._trained(store, rows[split.train], f"fold-{split.fold}")
+            shares[test] = task.probabilities(store, test)
         self._write_rows(store, shares, splits, rows)
         truth, said = store.label[rows].astype(bool), shares[rows]
         if self.data.multi_label:
@@ -115,26 +116,26 @@ class FacetFolds(Benchmark):
             batch_size=self.batch_size,
         )
 
-    def _trained(
-        self, store: ViewStore, train: NDArray[np.int64], name: str, test: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Train on some rows, or go on, and say what others show."""
-        recipe = self._recipe(name)
+    def _trained(self, store: ViewStore, train: NDArray[np.int64], name: str) -> FacetTask:
+        """Train on some rows, or go on, or take the network that was trained on them before."""
+        # Other folds, or other scans in the dataset, are another training: a network that was kept
+        # from one could have learned from the people whom another fold tests.
+        learned = digest(json.dumps(store.subject[train].tolist()), train.tobytes())[:8]
+        recipe = self._recipe(f"{name}-{learned}")
         # Every fold starts from the same random weights.
         torch.manual_seed(self.seed)
         with claimed_folder(recipe.output, recipe):
             task = FacetTask(recipe, store, rows=train)
-            fit(task, recipe.schedule, recipe.output)
+            final = fit(task, recipe.schedule, recipe.output)
         # From the file, as a fold that was finished before has not trained this one.
-        task.model = load_facet(recipe.output / FINAL).network
-        return task.probabilities(store, test)
+        task.model = load_facet(final).network
+        return task
 
     def _cross(self, store: ViewStore, rows: NDArray[np.int64], cross: CorpusViews) -> float:
         """Accuracy on another dataset, among the classes that it has."""
-        # Trained for its file alone; what it says of the one row is not used.
-        self._trained(store, rows, "all", rows[:1])
+        trained = self._trained(store, rows, "all").recipe.output
         other = ViewStore.rendered(cross, self.output / "cross-views")
-        shares = say(load_facet(self._recipe("all").output / FINAL), other)
+        shares = say(load_facet(trained / FINAL), other)
         # Classes that the other dataset lacks are out of the running.
         shares[:, ~other.label.any(axis=0)] = 0
         return float(right(shares, other)[other.good].mean())

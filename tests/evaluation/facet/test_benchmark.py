@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from deft_llm import resources
 from deft_llm.evaluation import benchmark as benchmarks
+from deft_llm.evaluation.benchmark import settings_of
+from deft_llm.evaluation.facet import folds
 from deft_llm.evaluation.facet.scores import several_labels
 from deft_llm.facet.configuration import FacetConfig
 from deft_llm.facet.network import Facet
+from deft_llm.facet.task import FacetRecipe
 from deft_llm.facet.texts import default_prompts, load_text_tower
 from deft_llm.simulator.scan_sets import SIX
 from deft_llm.weights import save_network
@@ -81,3 +86,39 @@ def test_folds_of_a_dataset(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in lines]
     assert {row["subject"] for row in rows} <= {f"bosphorus_bs00{n}" for n in range(3)}
     assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-3) for row in rows)
+
+
+class _Views:
+    """A set of scans without pictures."""
+
+    def __init__(self, subjects: list[str]) -> None:
+        self.subject = np.array(subjects)
+
+
+def test_a_network_of_other_folds_is_not_taken_for_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[list[str]] = []
+
+    class Task:
+        def __init__(self, recipe: FacetRecipe, store: _Views, rows: np.ndarray) -> None:
+            self.recipe, self.seen = recipe, store.subject[rows].tolist()
+
+    def fit(task: Task, _: object, output: Path) -> Path:
+        final = output / "final"
+        if not final.is_dir():
+            final.mkdir()
+            trained.append(task.seen)
+        return final
+
+    monkeypatch.setattr(folds, "FacetTask", Task)
+    monkeypatch.setattr(folds, "fit", fit)
+    monkeypatch.setattr(folds, "load_facet", lambda _: SimpleNamespace(network=None))
+    values = settings_of(resources.benchmark("facet_bosphorus"))
+    settings = folds.FacetFolds(**{**values, "output": tmp_path})
+    two, three = np.array([1, 2]), np.array([0, 1])
+    for rows in (two, two, three):
+        settings._trained(_Views(["a", "b", "c"]), rows, "fold-0")
+    # The same rows of a dataset that has grown are other people.
+    settings._trained(_Views(["a", "d", "b", "c"]), two, "fold-0")
+    assert trained == [["b", "c"], ["a", "b"], ["d", "b"]]
