@@ -36,7 +36,7 @@ from deft_llm.evaluation.recognition.dual_phase_clips import (
     dual_phase_specs,
 )
 from deft_llm.evaluation.tables import markdown
-from deft_llm.files import write_lines
+from deft_llm.files import digest, write_lines
 from deft_llm.machine import use_all_cores
 from deft_llm.metrics.figures import Figure
 from deft_llm.recognizers.base import Recognizer, load_recognizer
@@ -67,7 +67,8 @@ _PX_EDGES = (1.0, 1.7)  # of the motion, canonical px: three columns of the tabl
 class DualPhaseBenchmark(Benchmark):
     """A file of ``eval/benchmarks`` with ``benchmark: dual_phase``.
 
-    An interrupted run resumes; after a finished one, everything is trained again.
+    An interrupted run resumes if called again with the same settings; after a finished one,
+    everything is trained again.
 
     Attributes:
         train: Training clips.
@@ -99,7 +100,7 @@ class DualPhaseBenchmark(Benchmark):
         require_unseen(_clip_specs(self.train), _clip_specs(self.test), "train and test")
         train, test = (dual_phase_set(data, self.output) for data in (self.train, self.test))
         use_all_cores()
-        runs = self.output / "dual-phase-runs"
+        runs = self.output / f"dual-phase-runs-{self._key()}"
         rows = _rows(LINEAR, 0, test, _linear(train, test))
         for name in self.variants:
             for seed in self.seeds:
@@ -110,6 +111,12 @@ class DualPhaseBenchmark(Benchmark):
         scores = table(rows, {s.clip.name: s.motion_px for s in test.specs})
         values = {f"{name}_accuracy": float(v) for name, v in scores["accuracy"].items()}
         return self.with_bars({**values, "test_clips": float(len(test.specs))}), _table(scores)
+
+    def _key(self) -> str:
+        """A hash of what a variant's training depends on besides its name and seed."""
+        # With other settings, a network that an interrupted run has left would be another one.
+        told = self.model_dump_json(include={"options", "batch_size", "schedule"})
+        return digest(told, self.train.digest())[:12]
 
     def _network(
         self, name: str, seed: int, train: DualPhaseSet, test: DualPhaseSet, runs: Path

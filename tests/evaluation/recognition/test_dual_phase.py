@@ -11,7 +11,7 @@ import pytest
 
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
-from deft_llm.evaluation.recognition import dual_phase_clips
+from deft_llm.evaluation.recognition import dual_phase, dual_phase_clips
 from deft_llm.evaluation.recognition.dual_phase import table
 from deft_llm.evaluation.recognition.dual_phase_clips import (
     OFFSET_CLASSES,
@@ -22,6 +22,8 @@ from deft_llm.evaluation.recognition.dual_phase_clips import (
     film_dual_phase,
 )
 from deft_llm.media.canonical import CANONICAL_LANDMARKS
+from deft_llm.recognizers.task import RecognizerTask
+from deft_llm.training.schedule import Schedule
 
 ROOT = Path(__file__).resolve().parents[3]
 BENCHMARK = ROOT / "eval" / "benchmarks" / "dual_phase.yaml"
@@ -156,6 +158,41 @@ def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
     assert values["test_clips"].value == 38
     assert text.count("\n") == 5 and "| phase 1 |" in text
     assert len((tmp_path / "predictions-dual-phase.jsonl").read_text().splitlines()) == 3 * 38
-    assert not (tmp_path / "dual-phase-runs").exists()
+    assert not list(tmp_path.glob("dual-phase-runs*"))
     with pytest.raises(UserError, match="variant 'both'"):
         run(BENCHMARK, ["variants=[both]"])
+
+
+def test_an_interrupted_run_goes_on_with_the_same_settings_alone(
+    tmp_path: Path, made_up: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    fit, stopped = dual_phase.fit, [True]
+
+    def stopping(task: RecognizerTask, schedule: Schedule, output: Path) -> Path:
+        if output.name == "phase_2-0" and stopped[0]:
+            raise KeyboardInterrupt
+        if not (output / "final").is_dir():
+            trained.append(output.name)
+        return fit(task, schedule, output)
+
+    monkeypatch.setattr(dual_phase, "fit", stopping)
+    few = (f"{part}.{key}" for part in ("train", "test") for key in ("workers=1", "side=32"))
+    changes = [
+        *(f"output={tmp_path}", "variants=[fmanet,phase_1,phase_2]", "options.width=4", *few),
+        *("schedule.steps=1", "batch_size=16", "train.clips=32", "test.clips=20"),
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        run(BENCHMARK, changes)
+    with pytest.raises(KeyboardInterrupt):
+        run(BENCHMARK, changes)
+    first = ["fmanet-0", "phase_1-0"]
+    assert trained == first
+    with pytest.raises(KeyboardInterrupt):
+        run(BENCHMARK, [*changes, "schedule.learning_rate=1.0e-4"])
+    with pytest.raises(KeyboardInterrupt):
+        run(BENCHMARK, [*changes, "train.seed=77"])
+    assert trained == first * 3
+    stopped[0] = False
+    run(BENCHMARK, changes)
+    assert trained == [*first * 3, "phase_2-0"]
