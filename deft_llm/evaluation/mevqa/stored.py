@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deft_llm import __version__
 from deft_llm.errors import UserError
 from deft_llm.evaluation.mevqa.clips import ClipKey, clip_of
 from deft_llm.evaluation.mevqa.models import VqaEntry
 from deft_llm.evaluation.mevqa.questions import VqaQuestion
+from deft_llm.evaluation.recognition.entries import read_of
 from deft_llm.files import digest, file_digest, numbered_lines, read_lines, write_lines
 from deft_llm.resources import checkpoint
 
@@ -17,8 +19,9 @@ from deft_llm.resources import checkpoint
 class StoredAnswers:
     """The answers of one model, kept after every clip.
 
-    The file's name holds a hash of the model and the questions, and each line one of the clip: when
-    frames or coding of a clip change, its answers are not used again.
+    The file's name holds a hash of the model, the questions and the version of this software, and
+    each line one of the clip: when frames or coding of a clip change, its answers are not used
+    again.
 
     Args:
         folder: Where answers are kept.
@@ -36,8 +39,10 @@ class StoredAnswers:
         questions: Sequence[VqaQuestion],
         clips: Mapping[ClipKey, str],
     ) -> None:
-        asked = [(q.name, q.clip, q.question) for q in questions]
-        facts = [entry.model_dump_json(exclude={"note"}), asked, *_weights(entry)]
+        # What is asked, too: the forms of questions are edited, and datasets have their own labels.
+        asked = [(q.name, q.clip, q.dataset, q.kind, q.au, q.question) for q in questions]
+        told = entry.model_dump_json(exclude={"note"})
+        facts = [__version__, told, asked, *_weights(entry)]
         self._path = folder / f"{name}-{digest(json.dumps(facts))[:12]}.jsonl"
         self._clips = {q.name: clips.get(clip_of(q), "") for q in questions}
         self._known: dict[str, str] = {}
@@ -66,11 +71,11 @@ class StoredAnswers:
 
 
 def _weights(entry: VqaEntry) -> list[str]:
-    """Hashes of weights in folders."""
+    """Hashes of the files of models in folders."""
     folders = [Path(entry.vlm.model)] if entry.vlm else []
     if entry.kind == "deft":
         folders = [checkpoint(entry.checkpoint)]
-    return [file_digest(f) for d in folders for f in sorted(d.glob("*.safetensors"))]
+    return [file_digest(file) for folder in folders for file in read_of(folder)]
 
 
 def answers_of_file(path: Path, questions: Sequence[VqaQuestion]) -> dict[str, str]:

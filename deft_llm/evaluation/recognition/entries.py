@@ -97,10 +97,14 @@ class ModelEntry(Settings):
         for value in _texts({**self._defaults(), **self.options}):
             # "embedded" is a checkpoint of the package, whose weights change with its versions.
             path = resources.checkpoint(value) if value == resources.EMBEDDED else Path(value)
-            # Sorted: the order of ``glob`` depends on the file system, and the hash must not.
-            inside = (sorted(path.glob(form)) for form in _READ) if path.is_dir() else ()
-            files += [path] if path.is_file() else [file for found in inside for file in found]
+            files += [path] if path.is_file() else read_of(path)
         return [file_digest(file) for file in files]
+
+
+def read_of(folder: Path) -> list[Path]:
+    """The files of a folder of weights that a model's answers depend on; none if there is none."""
+    # Sorted: the order of ``glob`` depends on the file system, and a hash of them must not.
+    return [file for form in _READ for file in sorted(folder.glob(form))]
 
 
 def learned_before(option: str, network: str, learned_from: str | None = None) -> str:

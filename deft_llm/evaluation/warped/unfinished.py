@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deft_llm import __version__
+from deft_llm.evaluation.recognition.entries import read_of
 from deft_llm.evaluation.warped.clips import Order, Row
 from deft_llm.files import digest, file_digest, read_lines, write_lines
 from deft_llm.resources import checkpoint
@@ -23,7 +24,7 @@ class UnfinishedRows:
     """Rows of the faces that are done, on disk until the run is whole.
 
     A face is known by a hash of everything that its rows depend on: its pixels and landmarks, the
-    conditions, the seed, the weights of the model, and the version of this software. Weights in
+    conditions, the seed, the files of the model, and the version of this software. Weights in
     files that a run keeps on changing are not meant to be scored.
 
     Args:
@@ -78,4 +79,4 @@ def _key(order: Order) -> str:
 
 @lru_cache(maxsize=4)
 def _weights(name: str) -> tuple[str, ...]:
-    return tuple(map(file_digest, sorted(checkpoint(name).glob("*.safetensors"))))
+    return tuple(map(file_digest, read_of(checkpoint(name))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from deft_llm.evaluation.corpus_table.leaderboard import leaderboard
 from deft_llm.evaluation.mevqa import models
 from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, find_clips
 from deft_llm.evaluation.mevqa.made import clip_questions, long_questions
+from deft_llm.evaluation.mevqa.models import VqaEntry
 from deft_llm.evaluation.mevqa.questions import Kind, VqaQuestion
+from deft_llm.evaluation.mevqa.stored import StoredAnswers
 from deft_llm.simulator.scene.video_drawing import Rates, draw_video
 from deft_llm.spotters import finder
 from tests.corpora.conftest import tiny
@@ -131,6 +134,25 @@ def test_clips_with_other_frames_or_codings_are_asked_again(
     apex.value -= 1
     book.save(sheet)
     assert looked_at() == [one.name]
+
+
+def test_answers_are_those_of_the_same_questions_and_the_same_model(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "calibration.json").write_text("{}")
+    entry = VqaEntry(kind="deft", checkpoint=str(checkpoint))
+    one = VqaQuestion("a", "clip", "samm", "other", None, "Which class?", "", {})
+
+    def known(question: VqaQuestion) -> bool:
+        return "a" in StoredAnswers(tmp_path, "deft", entry, [question], {})
+
+    StoredAnswers(tmp_path, "deft", entry, [one], {}).add({"a": "a long text"})
+    assert known(one)
+    # Somebody has added a form to the table of them, or the name of the dataset.
+    for other in ({"kind": "coarse"}, {"kind": "side", "au": 12}, {"dataset": "casme2"}):
+        assert not known(replace(one, **other))
+    (checkpoint / "calibration.json").write_text('{"temperatures": {"three": 2.0}}')
+    assert not known(one)
 
 
 def test_bleu_of_one_word_answers_is_not_defined(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from deft_llm import facs, resources
 from deft_llm.answers import coarse_label
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import run
-from deft_llm.evaluation.warped import benchmark
+from deft_llm.evaluation.warped import benchmark, unfinished
 from deft_llm.evaluation.warped.clips import NUMBERS, SETS, Condition, Order, Row, rows_of
 from deft_llm.evaluation.warped.faces import files_in, real_faces, rendered_faces
 from deft_llm.evaluation.warped.natural import NaturalClip, find
@@ -226,6 +226,17 @@ def test_a_stopped_run_goes_on_with_the_faces_that_are_left(
     asked.clear()
     run(warped, [*changes, "faces=2", f"source={own_folder}", "seed=2"])
     assert len(asked) == 2
+    # And so is a model whose temperatures were fitted again.
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    again = [*changes, "faces=4", f"source={own_folder}", f"checkpoint={checkpoint}"]
+    for temperatures in ("{}", '{"three": 2.0}'):
+        (checkpoint / "calibration.json").write_text(temperatures)
+        unfinished._weights.cache_clear()  # as in another process
+        asked.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run(warped, again)
+        assert len(asked) == 3
 
 
 @pytest.mark.parametrize(
