@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deft_llm import resources
-from deft_llm.config import Settings, load, read_yaml
+from deft_llm.config import Settings, load, validate_settings
 from deft_llm.data.clip_dataset import MeasuredClip
 from deft_llm.data.simulated import SimulatedData, head_at_hand, simulated_clips, specs
 from deft_llm.deft.inference.calibration import LABEL_SETS, Calibration, fit_calibration
 from deft_llm.deft.inference.explainer import Explainer
 from deft_llm.errors import UserError
+from deft_llm.evaluation.benchmark import settings_of
 from deft_llm.evaluation.explanation.references import training_draw
 from deft_llm.evaluation.explanation.replies import ask
 from deft_llm.evaluation.explanation.scores import labelled_scores
 from deft_llm.evaluation.faces import require_unseen
 from deft_llm.metrics.classification import expected_calibration_error
 from deft_llm.metrics.figures import Figure
+
+_TESTED = ("data", "rows", "probe", "still")  # parts of benchmarks that hold the clips of a test
 
 
 class CalibrationSettings(Settings):
@@ -33,7 +37,7 @@ class CalibrationSettings(Settings):
             package.
         recipes: Recipes it was trained with.
         data: Sets of validation clips; sets whose head is missing are skipped.
-        apart_from: Benchmark files whose ``data`` must share no face with the validation clips.
+        apart_from: Benchmark files whose clips must share no face with the validation clips.
         output: Folder for measured clips; the benchmarks' own.
     """
 
@@ -55,7 +59,8 @@ def calibrate(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Figure], 
         What is fitted, and the calibration error before and after on the same clips; the file.
 
     Raises:
-        UserError: If validation faces are used in training or tests, or no clips are left.
+        UserError: If validation faces are used in training or tests, a benchmark has no simulated
+            clips, or no clips are left.
     """
     settings = load(CalibrationSettings, path, overrides)
     sets = [data for data in settings.data if head_at_hand(data.head)]
@@ -102,11 +107,24 @@ def _fitted(
 
 
 def _tested(benchmark: Path) -> list[SimulatedData]:
-    """All sets of a benchmark file; its parts hold one set, or several by name."""
-    values = read_yaml(resources.benchmark(benchmark))
-    sets: list[SimulatedData] = []
-    for key in ("data", "rows", "probe"):
-        part = values.get(key, {})
+    """All sets of a benchmark file; its parts hold one set, or several by name.
+
+    Raises:
+        UserError: If it has none, so that nothing would be kept apart from it, or one is wrong.
+    """
+    values = settings_of(resources.benchmark(benchmark))
+    sets: dict[str, Any] = {}
+    for key in _TESTED:
+        part = values.get(key)
         # A single set is recognised by its own field "clips".
-        sets += [SimulatedData(**s) for s in ([part] if "clips" in part else part.values())]
-    return sets
+        named = {"": part} if isinstance(part, dict) and "clips" in part else part
+        if isinstance(named, dict):
+            sets |= {f"{key}.{name}".rstrip("."): one for name, one in named.items()}
+    if not sets:
+        raise UserError(
+            f"apart_from: {benchmark} has no simulated clips ({', '.join(_TESTED)}) to keep the "
+            "validation apart from; name benchmarks that test on some"
+        )
+    return [
+        validate_settings(SimulatedData, one, f"{benchmark}: {name}") for name, one in sets.items()
+    ]

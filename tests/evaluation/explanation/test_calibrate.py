@@ -70,6 +70,27 @@ def test_tested_faces_are_no_validation_faces(
     assert not (tmp_path / "checkpoint" / "calibration.json").exists()
 
 
+def test_a_benchmark_like_another_tests_its_faces_too(settings: Path, tmp_path: Path) -> None:
+    values = read_yaml(settings)
+    like, other = tmp_path / "like.yaml", tmp_path / "other.yaml"
+    like.write_text(yaml.safe_dump({"like": values["apart_from"][0], "grammar": True}))
+    values["apart_from"] = [str(like)]
+    values["data"][0]["first_identity"] = 900000
+    settings.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(UserError, match=r"like\.yaml and validation share subject own9"):
+        calibrate.calibrate(settings)
+    # Of a benchmark that has no such clips nothing could be said, and of a wrong one neither.
+    values["apart_from"] = [str(other)]
+    settings.write_text(yaml.safe_dump(values), encoding="utf-8")
+    for data, said in (
+        ("flow_images", r"other\.yaml has no simulated clips"),
+        ({"own": {"clips": 3}}, r"other\.yaml: data\.own: identities"),
+    ):
+        other.write_text(yaml.safe_dump({"data": data}))
+        with pytest.raises(UserError, match=said):
+            calibrate.calibrate(settings)
+
+
 def test_the_pinned_plan_is_apart_from_the_benchmarks() -> None:
     values = read_yaml(ROOT / "eval" / "benchmarks" / "calibration.yaml")
     own = [SimulatedData(**s) for s in values["data"]]
