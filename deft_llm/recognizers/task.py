@@ -8,6 +8,7 @@ augmentation.
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import time
@@ -36,6 +37,7 @@ from deft_llm.files import write_lines, write_text
 from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
 from deft_llm.recognizers.base import (
+    RECOGNIZERS,
     CanBeSaved,
     ClassicalRecognizer,
     Recognizer,
@@ -43,6 +45,7 @@ from deft_llm.recognizers.base import (
     side_of,
 )
 from deft_llm.recognizers.saved import save_recognizer
+from deft_llm.registry import resolve
 from deft_llm.simulator.scene.sets import shared_numbers
 from deft_llm.training.loop import Batch, Goal, fit
 from deft_llm.training.run_folder import claimed_folder
@@ -212,13 +215,23 @@ def train_recipe(recipe: RecognizerRecipe, where: str, make_task: MakeTask) -> N
         make_task: Takes the arguments of ``RecognizerTask``.
     """
     set_seed(recipe.seed)  # before the model is built: the initial weights depend on it
-    model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **recipe.options)
+    model = load_recognizer(recipe.recognizer, len(facs.THREE_CLASSES), **_options(recipe))
     if isinstance(model, Recognizer) and recipe.schedule is None:
         raise UserError(f"{where}: {recipe.recognizer} is a network; give it a schedule (steps, …)")
     # Check for shared subjects before any clip is rendered or measured.
     sources = _sources(recipe, where)
     with claimed_folder(recipe.output, recipe):
         _train_and_score(recipe, model, sources, make_task)
+
+
+def _options(recipe: RecognizerRecipe) -> dict[str, Any]:
+    """The recognizer's options, with the recipe's seed for one that draws by a seed of its own."""
+    made = resolve(RECOGNIZERS, recipe.recognizer, "recognizer")
+    seed = inspect.signature(made).parameters.get("seed")
+    # Without a seed by default, one would choose among networks that were trained before.
+    if seed is None or seed.default is None:
+        return recipe.options
+    return {"seed": recipe.seed, **recipe.options}
 
 
 def _train_and_score(

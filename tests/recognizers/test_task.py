@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
-from deft_llm.recognizers.base import load_recognizer
+from deft_llm.recognizers.base import RECOGNIZERS, load_recognizer
 from deft_llm.recognizers.task import RecognizerTask, train
 from deft_llm.training import tasks
 from tests.recognizers.conftest import write_folder
@@ -160,6 +160,36 @@ def test_one_form_of_recipe_trains_and_scores_each_kind(
     right = np.mean([row["label"] == row["predicted"] for row in rows])
     assert json.loads((final / "scores.json").read_text())["accuracy"] == pytest.approx(right)
     assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4) for row in rows)
+
+
+class Drawing:
+    """A recognizer that is fitted in one call, with random numbers of its own."""
+
+    inputs = ("flow_uvs",)
+    seeds: ClassVar[list[int]] = []
+
+    def __init__(self, classes: int, seed: int = 0) -> None:
+        self.classes = classes
+        self.seeds.append(seed)
+
+    def fit(self, inputs: dict[str, np.ndarray], labels: np.ndarray) -> None:
+        """Keep nothing."""
+
+    def predict_proba(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """The same for all."""
+        return np.full((len(inputs["flow_uvs"]), self.classes), 1 / self.classes)
+
+
+def test_the_seed_of_a_recipe_is_that_of_a_recognizer_fitted_in_one_call(
+    tmp_path: Path, make_features: Callable[[int], Features], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECOGNIZERS, "drawing", f"{__name__}:Drawing")
+    data = write_folder(tmp_path / "data", make_features, "s")
+    made = [f"data={data}", "validation=", "test=", f"output={tmp_path / 'run'}"]
+    changes = [*made, "recognizer=drawing", "options={}", "seed=3"]
+    tasks.run(RECIPE, changes)
+    tasks.run(RECIPE, [*changes, "options.seed=5", f"output={tmp_path / 'other'}"])
+    assert Drawing.seeds == [3, 5]
 
 
 def test_clips_without_frames_are_told_to_a_recognizer_of_frames(
