@@ -64,6 +64,7 @@ _TASK_NAMES = {
 }
 AU_NAMES: dict[int, str] = {n: _TASK_NAMES.get(n, au.name) for n, au in facs.ACTION_UNITS.items()}
 AU_NUMBERS = {name: n for n, name in AU_NAMES.items()}
+_FILE_NAME = re.compile(r"[^\\/.\x00-\x1f][^\\/\x00-\x1f]{,99}")
 
 
 class QuestionForm(Settings):
@@ -189,6 +190,9 @@ def _question(row: Mapping[str, Any], where: str, forms: Sequence[QuestionForm])
     # other people that is a number, or a subject.
     first = name.split("_", 1)[0].lower()
     dataset = str(row.get("dataset") or (first if first in DATASETS else UNNAMED)).lower()
+    # Tables are files called like their dataset, and a question file may be anybody's.
+    if not _FILE_NAME.fullmatch(dataset):
+        raise UserError(f"{where}, dataset: got {dataset!r}, expected a name, such as samm")
     asked = VqaQuestion(
         *(name, clip, dataset, OTHER, None, row["question"], str(row.get("answer") or "")), row
     )

@@ -136,6 +136,11 @@ def write(path: Path, *rows: object, start: bytes = b"") -> Path:
     [
         ({"question": None}, "line 2, question: got None, expected text"),
         ({"image_id": 3}, "line 2, image_id: got 3, expected text"),
+        ({"dataset": "../../x"}, "line 2, dataset: got '../../x', expected a name, such as samm"),
+        (
+            {"dataset": "samm/long"},
+            "line 2, dataset: got 'samm/long', expected a name, such as samm",
+        ),
         ({"id": "a"}, "line 2: 'a' is there twice; the first is used"),
     ],
 )
