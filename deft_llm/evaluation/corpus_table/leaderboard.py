@@ -131,16 +131,15 @@ def _row(
     across: dict[tuple[Any, ...], float],
 ) -> dict[str, Any]:
     low, _, high = row["95 % interval"].partition(" to ")
-    # The gap to a corpus unseen: this run's score on each corpus minus that of another run, which
-    # learned from all other corpora.
-    gaps = [
-        row[f"UF1 {corpus}"] - across[key]
-        for corpus in table["corpora"]
-        if (key := _place(result, row, corpus, table)) in across
-    ]
-    # A run that asked for it has it already.
-    if gaps and result["protocol"] == _WITHIN and GAP not in row:
-        row = {**row, GAP: sum(gaps) / len(gaps)}
+    # A run that asked for the gap has it already.
+    if result["protocol"] == _WITHIN and GAP not in row:
+        # This run's score on each corpus minus that of another run, which learned from all others.
+        gaps = [
+            row[f"UF1 {corpus}"] - across[key]
+            for corpus in table["corpora"]
+            if (key := _place(result, row, corpus, table)) in across
+        ]
+        row = {**row, GAP: sum(gaps) / len(gaps)} if gaps else row
     return {
         "model": row["model"],
         **{name: row[name] for name in _SHOWN},

@@ -71,3 +71,14 @@ def test_wrong_folders(tmp_path: Path, folders: list[Path]) -> None:
     (folders[0] / "result.json").write_text("[]")
     with pytest.raises(UserError, match="damaged"):
         leaderboard(folders)
+
+
+def test_a_hold_out_set_need_not_test_every_corpus(tmp_path: Path, folders: list[Path]) -> None:
+    held = tmp_path / "held"
+    held.mkdir()
+    result = json.loads((folders[1] / "result.json").read_text())
+    result["protocol"] = "a hold-out set of 25% of the subjects"
+    for row in (row for table in result["tables"] for row in table["rows"]):
+        del row["UF1 smic_hs"]
+    (held / "result.json").write_text(json.dumps(result))
+    assert "a hold-out set of 25% of the subjects" in leaderboard([*folders, held])
