@@ -69,9 +69,12 @@ def au_clips(clips: ClipDataset, aus: Sequence[int], splits: Sequence[protocols.
     labels = {n: np.array([int(n in own) for own in coded], np.int64) for n in aus}
     not_learned = {}
     for number, values in labels.items():
-        thin = [s.name for s in splits if not 0 < values[s.train].sum() < len(s.train)]
-        if thin:
-            not_learned[number] = f"nobody shows it in the training clips of fold {thin[0]}"
+        for split in splits:
+            shown = values[split.train]
+            if shown.all() or not shown.any():
+                who = "every clip shows" if shown.any() else "nobody shows"
+                not_learned[number] = f"{who} it in the training clips of fold {split.name}"
+                break
     left = tuple(n for n in aus if n not in not_learned)
     if not left:
         raise UserError(f"{clips.name}: none of the units {', '.join(map(str, aus))} is learnable")

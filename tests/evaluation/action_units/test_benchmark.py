@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deft_llm import resources
+from deft_llm import protocols, resources
 from deft_llm.clip import Prediction
+from deft_llm.data.clip_dataset import ClipDataset
+from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
 from deft_llm.evaluation.action_units.benchmark import AuBenchmark
+from deft_llm.evaluation.action_units.models import au_clips
 from deft_llm.evaluation.action_units.scores import AuCounts, gain, interval
 from deft_llm.evaluation.benchmark import run, settings_of
 from tests.evaluation.corpus_table import conftest as corpora
@@ -121,6 +124,21 @@ def test_what_cannot_be_learned_or_scored_is_said(
             resources.benchmark("cd6me"),
             [*places, one, "protocol=loso", "aus=[39]", "models=[logistic_flow]", "workers=1"],
         )
+
+
+def test_a_unit_that_all_clips_show_cannot_be_learned_either() -> None:
+    aus = [("1", "4"), ("4",), ("1", "L4"), ("4",)]
+    people = [f"s{i}" for i in range(4)]
+    records = [
+        ClipRecord(subject, subject, None, False, codes, dataset="a")
+        for subject, codes in zip(people, aus, strict=True)
+    ]
+    clips = ClipDataset.of_arrays(records, {"flow": np.zeros((4, 1), np.float32)}, "a")
+    made = au_clips(clips, [1, 4, 9], protocols.loso(clips.people))
+    assert made.aus == (1,) and made.not_learned == {
+        4: "every clip shows it in the training clips of fold a/s0",
+        9: "nobody shows it in the training clips of fold a/s0",
+    }
 
 
 def test_a_network_without_an_entry_has_a_schedule() -> None:
