@@ -227,8 +227,10 @@ class SpottingBenchmark(Benchmark):
         return values | self._replayed()
 
     def _replayed(self) -> dict[str, float]:
+        if self.coding is None or not self.replayed:
+            return {}  # there is no replay to compare with
         root = os.environ.get("DEFT_DATA")
-        if self.coding is None or not root:
+        if not root:
             logger.warning("decoders are not compared with their replay: set DEFT_DATA")
             return {}
         sheet = Path(root) / self.coding

@@ -88,6 +88,19 @@ def test_every_figure_of_the_file_is_measured(spotters: list[str], tmp_path: Pat
     assert (tmp_path / "out" / "found-mdmd.csv").is_file()
 
 
+def test_a_replay_is_asked_for_by_the_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("DEFT_DATA", raising=False)
+    for changes in (["coding=null"], ["replayed={}"], []):
+        caplog.clear()
+        assert load(SpottingBenchmark, FILE, changes)._replayed() == {}
+        assert ("set DEFT_DATA" in caplog.text) == (not changes)
+    # A sheet that nothing is replayed on is not even opened.
+    monkeypatch.setenv("DEFT_DATA", str(tmp_path))
+    assert load(SpottingBenchmark, FILE, ["replayed={}"])._replayed() == {}
+
+
 def test_what_was_searched_in_pictures_is_kept(
     spotters: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
