@@ -9,6 +9,7 @@ import base64
 import csv
 import io
 import json
+from keyword import iskeyword
 from pathlib import Path
 
 from deft_llm.evaluation.export import scoring
@@ -39,7 +40,7 @@ except ImportError:  # scored without the harness
 
 
 class {title}(ImageBaseDataset):
-    """{said}"""
+    {said}
 
     TYPE = "VQA"
     DATASET_URL = {{"{name}": ""}}
@@ -77,7 +78,11 @@ def write(folder: Path, task: Task) -> list[Path]:
     table, source = folder / f"{task.name}.tsv", folder / f"{task.name}.py"
     write_text(table, buffer.getvalue())
     title = "".join(part.capitalize() for part in task.name.split("_"))
-    code = _CLASS.format(name=task.name, title=title, labels=list(task.labels), said=task.title)
+    # A task may be called like the corpus 4DME, or "none"; no class may.
+    title = title if title.isidentifier() and not iskeyword(title) else f"Me{title}"
+    # As a literal: the title holds a path, whose signs may mean something in a text of Python.
+    told = {"title": title, "labels": list(task.labels), "said": repr(task.title)}
+    code = _CLASS.format(name=task.name, **told)
     write_text(source, Path(scoring.__file__).read_text(encoding="utf-8").rstrip() + code)
     return [table, source]
 

@@ -123,6 +123,20 @@ def test_vlmevalkit_scores_as_we_do(tmp_path: Path, task: Task, seed: int) -> No
     assert code.MeTest3.supported_datasets() == ["me_test_3"]
 
 
+@pytest.mark.parametrize(
+    ("name", "made"), [("4dme", "Me4dme"), ("_", "Me"), ("none", "MeNone"), ("me_3", "Me3")]
+)
+def test_any_name_and_any_title_make_a_class(
+    tmp_path: Path, task: Task, name: str, made: str
+) -> None:
+    from dataclasses import replace
+
+    said = "C:\\Users\\N: negative, \"\"\"positive\"\"\" {x}"
+    _, source = vlmevalkit.write(tmp_path, replace(task, name=name, title=said))
+    found = getattr(module(source), made)
+    assert found.supported_datasets() == [name] and found.__doc__ == said
+
+
 def test_several_pictures_are_a_list(tmp_path: Path, task: Task) -> None:
     from dataclasses import replace
 
