@@ -176,16 +176,16 @@ class OfCorpora(Benchmark):
         for name in ("cache", "simulate_into"):
             values[name] = str(Path(values[name]).resolve())
         for name in ("entries", "prepare"):
-            values[name] = _from_anywhere(values[name])
+            values[name] = from_anywhere(values[name])
         return {**values, "models": list(names)}
 
 
-def _from_anywhere(value: Any) -> Any:
+def from_anywhere(value: Any) -> Any:
     """Settings in which paths to what is there are absolute, however deep."""
     if isinstance(value, dict):
-        return {name: _from_anywhere(inner) for name, inner in value.items()}
+        return {name: from_anywhere(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_from_anywhere(inner) for inner in value]
+        return [from_anywhere(inner) for inner in value]
     # A word without a separator may be a setting that a file happens to be called like.
     if isinstance(value, str) and "/" in value and Path(value.replace(FOLD, "1")).exists():
         return str(Path(value).absolute())

@@ -17,6 +17,7 @@ from deft_llm.config import Settings
 from deft_llm.corpora.base import SIMULATED_MARK
 from deft_llm.errors import UserError
 from deft_llm.evaluation.benchmark import Benchmark
+from deft_llm.evaluation.corpus_table.corpora import from_anywhere
 from deft_llm.evaluation.corpus_table.simulated import SimulatedCorpus, simulated_folder
 from deft_llm.evaluation.corpus_table.words import script
 from deft_llm.evaluation.mevqa.clips import ClipKey, SeenClip, find_clips
@@ -153,9 +154,14 @@ class MevqaBenchmark(Benchmark):
     def _keep_settings(self, folder: Path) -> None:
         """Write the settings as they were, and a script that runs them again."""
         kept = self.model_dump(mode="json", exclude_none=True, exclude={"output", "workers"})
-        for name in ("questions", "clips"):
+        for name in ("questions", "clips", "simulate_into"):
             if name in kept:
                 kept[name] = str(Path(kept[name]).resolve())
+        for name in ("entries", "spotter"):
+            kept[name] = from_anywhere(kept[name])
+        for name, entry in self.entries.items():
+            if entry.answers is not None:  # a path, though it may be a word alone
+                kept["entries"][name]["answers"] = str(entry.answers.resolve())
         kept["train"] = [str(path.resolve()) for path in self.train]
         settings = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
         write_text(folder / "benchmark.yaml", settings)

@@ -189,6 +189,26 @@ def test_any_model_over_an_endpoint_and_answers_of_a_file(
         assert one.value == other.value and one.name == other.name.replace("endpoint", "file")
 
 
+def test_a_run_can_be_made_again_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"id": f"smic_{i}", "image_id": f"{i}", "subject": f"{i % 3}", "answer": "positive"}
+        | {"question": "What is the coarse expression class?"}
+        for i in range(6)
+    ]
+    for name in ("asked.jsonl", "said.jsonl"):
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mine = ["questions=asked.jsonl", "train=[asked.jsonl]", "models=[prior,file]"]
+    run(resources.benchmark("mevqa"), ["output=out", *mine, "entries.file.answers=said.jsonl"])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    figures, _ = run(tmp_path / "out" / "benchmark.yaml", ["output=again"])
+    assert {f.name: f.value for f in figures}["file_smic_coarse_uf1"] > 0
+
+
 def test_what_is_missing_is_said_before_anything_runs(tmp_path: Path, corpus: Path) -> None:
     mevqa = resources.benchmark("mevqa")
     with pytest.raises(UserError, match=r"deft looks at clips; give their folder: clips="):
