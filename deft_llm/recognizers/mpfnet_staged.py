@@ -6,6 +6,7 @@ anew in every fold. What it saves is a plain ``mpfnet``.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from deft_llm.recognizers.mpfnet import MPFNet, Variant
 from deft_llm.recognizers.mpfnet_stages import Stages, train_stages
 from deft_llm.recognizers.saved import save_recognizer
 
+logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 _KEPT = 2 * 2**30  # bytes of volumes; one has 0.4 MB at 64 px
 _BATCH = 16  # clips of a forward pass in prediction
@@ -128,7 +130,16 @@ class MPFNetStaged:
         return np.stack([_volumes(f, *how) for f in frames])
 
     def save(self, folder: Path, classes: tuple[str, ...]) -> None:
-        """Write weights and configuration of the network, to be opened as ``mpfnet``."""
+        """Write weights and configuration of the network, to be opened as ``mpfnet``.
+
+        That reads clips of the usual length: it is said if this one has learned from others.
+        """
+        if self.length != LENGTH:
+            logger.warning(
+                "%s: opened again, the network is shown clips of %d frames, and it was trained "
+                "with %d: train it without the option length",
+                *(folder, LENGTH, self.length),
+            )
         named = [classes[i] for i in self.present]
         description = {"recognizer": "mpfnet", "options": self.options}
         save_recognizer(self.network, folder, named, description)

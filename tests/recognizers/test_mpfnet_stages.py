@@ -140,7 +140,7 @@ def key_frames(count: int) -> NDArray[np.float32]:
     return np.stack(clips)
 
 
-def test_a_fold_in_one_call(tmp_path: Path) -> None:
+def test_a_fold_in_one_call(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     frames, labels = key_frames(9), np.array([0, 2, 2, 0, 2, 2, 0, 2, 2])
     made = load_recognizer("mpfnet_staged", 3, variant="p", side=16, length=4, stages=FEW, seed=1)
     assert isinstance(made, MPFNetStaged)
@@ -155,6 +155,8 @@ def test_a_fold_in_one_call(tmp_path: Path) -> None:
     again.fit({"key_frames": frames[:8]}, labels[:8])
     np.testing.assert_array_equal(again.predict_proba({"key_frames": frames}), found)
     made.save(tmp_path, ("positive", "negative", "surprise"))
+    # A saved network is shown clips of the usual length.
+    assert "clips of 11 frames, and it was trained with 4:" in caplog.text
     network = load_recognizer("mpfnet", 2, variant="p", side=16)
     assert isinstance(network, Recognizer)
     network.load_state_dict(load_file(tmp_path / "model.safetensors"))
