@@ -105,19 +105,26 @@ def kept() -> dict[str, str]:
     return {part.partition(" --check`")[0]: "## `python " + part for part in parts}
 
 
+def chosen(words: list[str]) -> list[str]:
+    """The commands that hold one of these words; all without any."""
+    # A whole command means itself, though it may be the beginning of another one.
+    return [
+        command
+        for command in COMMANDS
+        if not words
+        or any(word == command if word in COMMANDS else word in command for word in words)
+    ]
+
+
 def main() -> int:
     """Measure, and write the page after each command; one that fails leaves its old table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*", help="measure only commands that hold one of these")
     parser.add_argument("--measured", type=Path, help="what the command wrote with --json")
     args = parser.parse_args()
-    words = args.words
-    # A whole command means itself, though it may be the beginning of another one.
-    wanted = [c for c in COMMANDS if c in words] or [
-        c for c in COMMANDS if not words or any(word in c for word in words)
-    ]
-    if not wanted:
-        parser.error(f"no command holds {' or '.join(words)}; there are: {', '.join(COMMANDS)}")
+    if unknown := [word for word in args.words if not chosen([word])]:
+        parser.error(f"no command holds {' or '.join(unknown)}; there are: {', '.join(COMMANDS)}")
+    wanted = chosen(args.words)
     if args.measured and len(wanted) > 1:
         parser.error(f"--measured is of one command, these are {len(wanted)}: {', '.join(wanted)}")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
