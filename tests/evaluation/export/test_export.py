@@ -131,7 +131,7 @@ def test_any_name_and_any_title_make_a_class(
 ) -> None:
     from dataclasses import replace
 
-    said = "C:\\Users\\N: negative, \"\"\"positive\"\"\" {x}"
+    said = 'C:\\Users\\N: negative, """positive""" {x}'
     _, source = vlmevalkit.write(tmp_path, replace(task, name=name, title=said))
     found = getattr(module(source), made)
     assert found.supported_datasets() == [name] and found.__doc__ == said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,11 +89,9 @@ def test_folds_of_a_dataset(tmp_path: Path) -> None:
     assert all(sum(row["probabilities"]) == pytest.approx(1, abs=1e-3) for row in rows)
 
 
-class _Views:
+def views_of(*subjects: str) -> Any:
     """A set of scans without pictures."""
-
-    def __init__(self, subjects: list[str]) -> None:
-        self.subject = np.array(subjects)
+    return SimpleNamespace(subject=np.array(subjects))
 
 
 def test_a_network_of_other_folds_is_not_taken_for_this_one(
@@ -101,7 +100,7 @@ def test_a_network_of_other_folds_is_not_taken_for_this_one(
     trained: list[list[str]] = []
 
     class Task:
-        def __init__(self, recipe: FacetRecipe, store: _Views, rows: np.ndarray) -> None:
+        def __init__(self, recipe: FacetRecipe, store: Any, rows: np.ndarray) -> None:
             self.recipe, self.seen = recipe, store.subject[rows].tolist()
 
     def fit(task: Task, _: object, output: Path) -> Path:
@@ -118,7 +117,7 @@ def test_a_network_of_other_folds_is_not_taken_for_this_one(
     settings = folds.FacetFolds(**{**values, "output": tmp_path})
     two, three = np.array([1, 2]), np.array([0, 1])
     for rows in (two, two, three):
-        settings._trained(_Views(["a", "b", "c"]), rows, "fold-0")
+        settings._trained(views_of("a", "b", "c"), rows, "fold-0")
     # The same rows of a dataset that has grown are other people.
-    settings._trained(_Views(["a", "d", "b", "c"]), two, "fold-0")
+    settings._trained(views_of("a", "d", "b", "c"), two, "fold-0")
     assert trained == [["b", "c"], ["a", "b"], ["d", "b"]]
