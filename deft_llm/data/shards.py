@@ -7,6 +7,7 @@ shard depend on the settings only, never on workers.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -24,6 +25,7 @@ from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.files import replacing
 
+logger = logging.getLogger(__name__)
 Arrays = dict[str, NDArray[Any]]
 Data = TypeVar("Data", bound=Settings)
 Item = TypeVar("Item")
@@ -82,6 +84,31 @@ class Shards:
     def whole(self) -> bool:
         """Whether all files exist."""
         return all(file.is_file() for file in self.files)
+
+    def drop_stale(
+        self, items: Sequence[Item], render: Callable[[Sequence[Item]], Iterable[Arrays]]
+    ) -> None:
+        """Delete the files if the first clip in them comes out otherwise by now.
+
+        The simulator or the measurement has changed since they were made, and a set of both would
+        be of neither.
+
+        Args:
+            items: Recipe of every clip, in order.
+            render: As for :meth:`render`; it is asked for one clip.
+        """
+        kept = [k for k, file in enumerate(self.files) if file.is_file()]
+        if not kept:
+            return
+        (stored,) = open_shards([self.files[kept[0]]])
+        row, names = next(iter(render(items[kept[0] * self.size :][:1]))), set(stored.keys())
+        for name, now in row.items():
+            then = stored.get_tensor(name)[: len(now)] if name in names else None
+            if then is None or not np.array_equal(then, now, equal_nan=now.dtype.kind == "f"):
+                logger.warning("%s was made by other code: made again", self.folder)
+                for k in kept:
+                    self.files[k].unlink()
+                return
 
     def render(
         self, items: Sequence[Item], render: Callable[[Sequence[Item]], Iterable[Arrays]], what: str

@@ -45,7 +45,7 @@ def example_clips() -> list[KnownClip]:
 
 
 def filmed_clips(name: str, data: SimulatedData, cache: Path) -> list[KnownClip]:
-    """Render a set of clips as videos with their truth, once.
+    """Render a set of clips as videos with their truth, once, and again after a change of code.
 
     Args:
         name: Name of the set.
@@ -53,19 +53,35 @@ def filmed_clips(name: str, data: SimulatedData, cache: Path) -> list[KnownClip]
         cache: Folder; the set's subfolder is named by the hash of ``data``.
     """
     folder = cache / f"filmed-{data.digest()}"
-    if not (folder / _KNOWN).is_file():
+    if not _up_to_date(folder, data):
         cache.mkdir(parents=True, exist_ok=True)
+        films = tqdm(_films(data, data.workers), total=data.clips, desc=name, unit="clip")
         # A folder that is there is complete: an interrupted one keeps another name.
-        with replacing_folder(folder) as partial, (partial / _KNOWN).open("w") as lines:
-            for known, video in tqdm(_films(data), total=data.clips, desc=name, unit="clip"):
+        with (
+            replacing_folder(folder, overwrite=True) as partial,
+            (partial / _KNOWN).open("w") as lines,
+        ):
+            for known, video in films:
                 (partial / f"{known.clip}.mp4").write_bytes(video)
                 lines.write(json.dumps(known.to_json()) + "\n")
     found = (Known.from_json(row) for row in read_lines(folder / _KNOWN))
     return [KnownClip(name, folder / f"{known.clip}.mp4", known) for known in found]
 
 
-def _films(data: SimulatedData) -> Iterator[tuple[Known, bytes]]:
-    return render_many(specs(data), _film, data.workers, head_to_send(data))
+def _up_to_date(folder: Path, data: SimulatedData) -> bool:
+    """Whether a set is there, and its first clip is the one that would be filmed now."""
+    if not (folder / _KNOWN).is_file():
+        return False
+    for row, (known, video) in zip(read_lines(folder / _KNOWN), _films(data, 1), strict=False):
+        if Known.from_json(row) != known or (folder / f"{known.clip}.mp4").read_bytes() != video:
+            logger.warning("%s was filmed by other code: filmed again", folder)
+            return False
+        break
+    return True
+
+
+def _films(data: SimulatedData, workers: int) -> Iterator[tuple[Known, bytes]]:
+    return render_many(specs(data), _film, workers, head_to_send(data))
 
 
 def _film(simulated: SimulatedClip) -> tuple[Known, bytes]:

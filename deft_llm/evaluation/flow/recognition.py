@@ -76,6 +76,8 @@ class Frames:
 def frames_of(data: SimulatedData, cache: Path) -> Frames:
     """Simulate a set once; after an interruption, call again to resume.
 
+    What was made by an earlier simulator or face finder is made again.
+
     Args:
         data: The clips to simulate; those outside the three classes are left out.
         cache: Folder; the set goes to a subfolder named by the hash of ``data``.
@@ -84,6 +86,7 @@ def frames_of(data: SimulatedData, cache: Path) -> Frames:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [spec for spec in specs(data) if _class_of(spec)]
     shards = Shards(folder, "frames", len(drawn), _SHARD)
+    shards.drop_stale(drawn, partial(render_many, then=film_pairs, workers=1))
     shards.render(
         drawn, partial(render_many, then=film_pairs, workers=data.workers), "clips for recognition"
     )

@@ -189,6 +189,8 @@ def dual_phase_flow(drawn: DualPhaseSpec, side: int) -> Floats | None:
 def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
     """Simulate and measure a set once; after an interruption, call again to resume.
 
+    What was made by an earlier simulator or measurement is made again.
+
     Args:
         data: The clips to simulate.
         cache: Folder; the set goes to a subfolder named by the hash of ``data``.
@@ -197,6 +199,8 @@ def dual_phase_set(data: DualPhaseData, cache: Path) -> DualPhaseSet:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = list(dual_phase_specs(data))
     shards = Shards(folder, "flow", len(drawn), _SHARD)
+    here = data.model_copy(update={"workers": 1})
+    shards.drop_stale(drawn, partial(_observe_all, data=here))
     shards.render(drawn, partial(_observe_all, data=data), "simulate")
     files = open_shards(shards.files)
     flow, seen = (

@@ -132,3 +132,8 @@ def test_clips_are_filmed_once(tmp_path: Path) -> None:
     before = filmed[0].file.stat().st_mtime_ns
     assert filmed_clips("own", data, tmp_path) == filmed
     assert filmed[0].file.stat().st_mtime_ns == before
+    # The simulator has changed since they were filmed.
+    video = filmed[0].file.read_bytes()
+    filmed[0].file.write_bytes(b"of another simulator")
+    assert filmed_clips("own", data, tmp_path) == filmed
+    assert filmed[0].file.read_bytes() == video

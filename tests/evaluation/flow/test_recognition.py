@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deft_llm.data.shards import Arrays
 from deft_llm.data.simulated import filmed
 from deft_llm.errors import UserError
 from deft_llm.evaluation.flow import recognition as flow_recognition
-from deft_llm.evaluation.flow.recognition import CLASSES, Frames, recognition_uf1
+from deft_llm.evaluation.flow.recognition import CLASSES, Frames, film_pairs, recognition_uf1
 from deft_llm.media.canonical import CANONICAL_LANDMARKS, CANONICAL_SIZE
 from deft_llm.motion.flow import flow_estimator
 from deft_llm.motion.measure import measure
 from deft_llm.motion.meter import MotionSettings, averaged_frame
-from deft_llm.simulator.scene.clips import draw_spec, render_clip
+from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_clip
 from tests.evaluation.flow.conftest import SETS
 
 
@@ -76,8 +77,15 @@ def test_clips_are_kept_and_those_without_a_class_left_out(
     frames_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = flow_recognition.frames_of(SETS.train, frames_folder)
-    monkeypatch.setattr(flow_recognition, "render_many", lambda *_, **__: pytest.fail("rendered"))
+    looked_at: list[int] = []
+
+    def counted(simulated: SimulatedClip) -> Arrays:
+        looked_at.append(simulated.spec.seed)
+        return film_pairs(simulated)
+
+    monkeypatch.setattr(flow_recognition, "film_pairs", counted)
     again = flow_recognition.frames_of(SETS.train, frames_folder)
+    assert len(looked_at) == 1  # and nothing else is rendered again
     assert first.labels == ["surprise", "negative"]
     assert len(first.images) == 2 < SETS.train.clips
     np.testing.assert_array_equal(again.images, first.images)

@@ -134,8 +134,18 @@ def test_measured_sets_are_kept_and_gone_on_with(
     shard = next(tmp_path.glob("*/flow-00001.safetensors"))
     shard.unlink()  # as if it had been interrupted
     again = dual_phase_set(data, tmp_path)
-    assert len(made_up) == 40 + 16
+    assert len(made_up) == 40 + 1 + 16  # one of those that are there is looked at again
     np.testing.assert_array_equal(first.clips.clips.stack("flow"), again.clips.clips.stack("flow"))
+    # The measurement has changed since then, and no clip of before stays.
+    observe = dual_phase_clips.dual_phase_flow
+    monkeypatch.setattr(
+        dual_phase_clips,
+        "dual_phase_flow",
+        lambda drawn, side: None if (flow := observe(drawn, side)) is None else 2 * flow,
+    )
+    changed = dual_phase_set(data, tmp_path)
+    twice = 2 * first.clips.clips.stack("flow")
+    np.testing.assert_allclose(changed.clips.clips.stack("flow"), twice, atol=1e-6)
 
 
 def test_the_benchmark_runs(tmp_path: Path, made_up: list[int]) -> None:
