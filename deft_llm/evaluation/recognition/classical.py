@@ -89,10 +89,12 @@ def _pooled(
     data: LabelledClips, pairs: Sequence[Pair], found: Sequence[NDArray[np.float64]]
 ) -> float:
     # Pooled like the benchmark's own score: a small fold may lack a class, and its F1 would be 0.
-    labels, predicted = [], []
+    labels: list[str] = []
+    predicted: list[str | None] = []
     for (_, held), p in zip(pairs, found, strict=True):
         labels += [data.classes[i] for i in data.labels[held]]
-        predicted += [data.classes[i] for i in p.argmax(1)]
+        # As in the rows: a clip without an answer is an error, and no vote for the first class.
+        predicted += [data.classes[int(row.argmax())] if row.any() else None for row in p]
     return uf1(confusion_matrix(labels, predicted, data.classes))
 
 
