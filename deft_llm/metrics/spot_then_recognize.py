@@ -144,10 +144,11 @@ def score_videos(
 
     Returns:
         ``hits``, ``false_alarms``, ``misses``, ``precision``, ``recall``, ``f1``,
-        ``false_alarms_a_minute``, ``mean_iou`` (of overlapping pairs), ``mean_iou_of_hits``,
-        the median absolute ``onset_error``, ``apex_error`` and ``offset_error`` of hits in frames,
-        and for each scheme ``recognition_f1_3``, ``uf1_3``, ``uar_3``, ``strs_3``. What cannot be
-        computed, such as an error without a hit, is NaN.
+        ``false_alarms_a_minute``, ``mean_iou`` (of all overlapping pairs), ``mean_iou_of_hits``
+        (of all pairs from ``MATCH`` on, whichever way is counted), the median absolute
+        ``onset_error``, ``apex_error`` and ``offset_error`` of hits in frames, and for each scheme
+        ``recognition_f1_3``, ``uf1_3``, ``uar_3``, ``strs_3``. What cannot be computed, such as an
+        error without a hit, is NaN.
     """
     scores: dict[str, float] = {}
     for scheme in schemes:
