@@ -186,7 +186,8 @@ def from_anywhere(value: Any) -> Any:
         return {name: from_anywhere(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [from_anywhere(inner) for inner in value]
-    # A word without a separator may be a setting that a file happens to be called like.
-    if isinstance(value, str) and "/" in value and Path(value.replace(FOLD, "1")).exists():
+    # A word without a separator may be a setting that a file happens to be called like; and a text
+    # may be longer than any path, of which ``os.path`` says that it is not there.
+    if isinstance(value, str) and "/" in value and os.path.exists(value.replace(FOLD, "1")):
         return str(Path(value).absolute())
     return value

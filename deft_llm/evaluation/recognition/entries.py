@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,11 @@ class ModelEntry(Settings):
         for value in _texts({**self._defaults(), **self.options}):
             # "embedded" is a checkpoint of the package, whose weights change with its versions.
             path = resources.checkpoint(value) if value == resources.EMBEDDED else Path(value)
-            files += [path] if path.is_file() else read_of(path)
+            # Not those of Path, which fail on a text longer than any file name, as of a question.
+            if os.path.isfile(path):
+                files.append(path)
+            elif value and os.path.isdir(path):
+                files += read_of(path)
         return [file_digest(file) for file in files]
 
 

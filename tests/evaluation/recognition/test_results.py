@@ -9,6 +9,7 @@ import pytest
 
 from deft_llm.clip import Prediction
 from deft_llm.errors import UserError
+from deft_llm.evaluation.corpus_table.corpora import from_anywhere
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.evaluation.recognition.folds import few_subject_splits
 from deft_llm.evaluation.recognition.results import Result, questions
@@ -71,3 +72,15 @@ def test_a_figure_is_asked_for_by_name() -> None:
     assert set(known["a_gain_over_b"].values(results, {})) >= {"a_gain_over_b"}
     assert known["a_few_subjects_uf1"].values(results, {}) == {}  # it was not run
     assert known["a_gain"].values({"a": results["a"]}, {}) == {}
+
+
+def test_a_long_text_among_the_options_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the question to a vision-language model: longer than any name of a file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.json").write_text("{}")
+    question = "Look closely and/or twice. " * 40 + "Which of {labels} is it?"
+    entry = ModelEntry(recognizer="vlm", options={"model": "x", "question": question, "none": ""})
+    assert entry.weights() == []
+    assert from_anywhere(entry.options) == entry.options
