@@ -33,6 +33,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _AHEAD = 2  # items read for each worker, so that a free worker finds the next one ready
 _LOOK_EVERY_S = 0.2  # how soon a waiting thread notices close(), and how often tick is called
+# What ends a process before its first item: started, it imports the script that started it.
+_UNGUARDED = '; a script has to begin its work below `if __name__ == "__main__":`'
 _GRACE_S = 5.0  # time for a worker to exit by itself and remove its temporary files
 
 
@@ -148,7 +150,7 @@ class _Pool(Generic[Item, Result]):
                     # Started inside the try block, so that a failing start reaches the caller as an
                     # outcome.
                     worker = _Worker(*self.start)
-                    self._ask(worker, self.function)
+                    self._ask(worker, self.function, _UNGUARDED)
                 outcome.set_result(self._ask(worker, item))
             except Exception as error:
                 outcome.set_exception(error)
@@ -160,7 +162,7 @@ class _Pool(Generic[Item, Result]):
         if worker is not None:
             worker.end()
 
-    def _ask(self, worker: _Worker, message: Any) -> Any:
+    def _ask(self, worker: _Worker, message: Any, cause: str = "") -> Any:
         try:
             worker.pipe.send(message)
             while not worker.pipe.poll(_LOOK_EVERY_S):
@@ -169,7 +171,7 @@ class _Pool(Generic[Item, Result]):
             error, result = worker.pipe.recv()
         except (EOFError, OSError) as problem:
             raise UserError(
-                f"a worker process was ended, perhaps for lack of memory; {self.advice}"
+                f"a worker process was ended, perhaps for lack of memory; {self.advice}{cause}"
             ) from problem
         if error is not None:
             raise error

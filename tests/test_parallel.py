@@ -152,6 +152,16 @@ def test_a_process_that_dies_is_told() -> None:
     assert not active_children()
 
 
+def test_a_script_that_begins_at_once_is_told_how_to_begin(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from deft_llm.parallel import parallel_map\nprint(list(parallel_map(abs, [1, -2], 2)))\n"
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert 'below `if __name__ == "__main__":`' in ran.stderr.splitlines()[-1]
+
+
 def test_leaving_early_leaves_no_process() -> None:
     with closing(parallel_map(time.sleep, [0.0, 1000.0, 1000.0], 2)) as results:
         next(results)
