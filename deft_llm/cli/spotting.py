@@ -99,7 +99,11 @@ class Spotting:
         log = SearchLog.open(self.out, clip, settings)
         known = tuple(log.seen)
         if known:
-            self.lines.say("goes on", f"{known[-1].times[-1]:.1f} s are searched already")
+            last = known[-1].times[-1]
+            # To a tenth, as it is said: a video's length is that of its frames.
+            whole = last - known[0].times[0] > seconds - 0.1
+            told = "nothing is left to search" if whole else f"{last:.1f} s are searched already"
+            self.lines.say("known" if whole else "goes on", told)
         said, ended = 0, False
         try:
             for step in search_video(clip.path, options, finder, log.folder / "motion", known):

@@ -122,7 +122,7 @@ def test_macro_expressions_are_listed_when_asked_for(
     # Searched once, listed in another way: nothing is looked at again.
     use(lambda number: pytest.fail(f"part {number} is looked at again"))
     result = run("spot", video)
-    assert "goes on" in result.out and "2 micro-expressions in" in result.out
+    assert "nothing is left to search" in result.out and "2 micro-expressions in" in result.out
 
 
 def test_a_stop_keeps_what_was_found(run: Run, video: Path, use: Use, here: Path) -> None:
