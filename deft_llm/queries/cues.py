@@ -159,8 +159,8 @@ CUES: dict[str, str] = {
 _GREETINGS = {
     "hello": r"hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|yo|sup|"
     r"what is up|how are you(?: doing)?|nice to meet you",
-    "thanks": r"thanks?(?: (?:you|a lot|so much|very much|for \w+ \w+))*|thx|ty|cheers|ok(?:ay)?|"
-    r"great|cool|"
+    "thanks": r"thanks?(?: (?:you|a lot|so much|very much|for \w+ \w+))*|thx|ty|cheers|"
+    r"ok(?:ay)?|kk?|great|cool|"
     r"nice|"
     r"perfect|awesome|wow|good job|well done|got it|i see|alright|understood|interesting|lol|haha|"
     r"yes|no|nothing(?: else)?|yeah|yep|nope|sure|fine|good|very good|amazing|super|"
@@ -249,6 +249,14 @@ _TOLD = re.compile(
 )
 
 
+# "At frame 30, was the mouth up?" asks the same as "was the mouth up at frame 30?".
+_LED_BY_TIME = re.compile(
+    r"^((?:at|by|between|from|in|during|after|before|on|until|within|around)\b"
+    r"(?!.*\b(?:what|which|how)\b.*\b(?:is|was|are|were|did|does|do|has|have)\b)"
+    r"(?: [\w.%]+){1,8}),? ((?:is|was|are|were|did|does|do|has|have)\b [^?]*)(\?*)$"
+)
+
+
 def greeting(text: str) -> str:
     """Which greeting a text is: "hello", "thanks", "goodbye"; empty if it asks something."""
     if found := next((name for name, pattern in _GREETING.items() if pattern.match(text)), ""):
@@ -266,7 +274,7 @@ def without_manners(text: str) -> str:
         if shorter == text or not re.search(r"[a-z0-9]", shorter):
             break
         text = shorter
-    return _TABLE.sub("list", text.strip())
+    return _LED_BY_TIME.sub(r"\2 \1\3", _TABLE.sub("list", text.strip()))
 
 
 def sentence_that_asks(text: str) -> str:

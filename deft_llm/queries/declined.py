@@ -36,6 +36,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"conceal|"
         r"\bsecret|polygraph|\blied\b",
         r"\bstraight with (?:me|us)",
+        rf"\bg(?:ave|ive|ives|iving) {_WHO} away\b|\bporkies\b",
         r"cover(?:ing)? (?:something |it )?up|\bma(?:de?|ke|king) (?:\w+ ){1,3}up\b",
     ),
     "guilt": (
@@ -63,7 +64,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"|nurse|person|hire|salesman)\b",
     ),
     "health": (
-        r"\bdepress(?:ed|ion|ive)\b|\banxiety|autis|\badhd|schizo|bipolar|mental|disorder|disease",
+        r"\bdepress(?:ed|ion|ive)\b|\banxiety|autis|\badhd|schizo|bipolar|\bmental(?!is)|disorder|disease",
         r"diagnos|\bill(?:ness)?\b|\bsick|\bhealth|\bpain\b|\bdrunk|\bdrug|\balcohol|\bhigh on\b",
         r"\b(?:a|had) stroke\b|parkinson|pregnan|palsy|botox|symptom|dement|alzheim|suicid|\bptsd",
         r"trauma|therap|\bmedic(?:al|ine|ation)|\bdisab|blood pressure|heart ?rate|\bpulse\b",
@@ -72,6 +73,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     ),
     "age": (
         r"\bage\b|\baged\b|how old|\byears old|\b(?:young|old|older|younger|elderly)\b|teenager",
+        rf"\b(?:is|are|was|were) {_WHO} (?:more than|less than|over|under|above|below|at least|"
+        r"around|about|almost|nearly) (?:the age of )?\d{1,2}s?\s*\W*$",
         rf"\badult|\bborn\b|birthday|\b(?:is|are) {_WHO} (?:a minor|underage)",
     ),
     "sex": (
@@ -95,8 +98,8 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         r"\bremind (?:you|me) of|\bseen? .*\bbefore\b\s*\??$",
         rf"\b(?:does|do|did) {_WHO} look like (?:my|somebody|someone|(?:an? )?{_ROLES})\b",
         rf"\b{_BE} (?:{_WHO}|this|that) an? (?:actor|actress|politician|criminal|\w*star)\b",
-        rf"\bdo (?:i|you|we) know (?:{_WHO})|^whose \w+(?: \w+)? (?:is|are|was|were) (?:it|this|"
-        r"that|these|those)\b",
+        rf"(?<!how )\bdo (?:i|you|we) know (?:{_WHO})|"
+        r"^whose \w+(?: \w+)? (?:is|are|was|were) (?:it|this|that|these|those)\b",
         rf"\bwhat {_BE} (?:he|she|they) called\b",
     ),
     "sincerity": (
@@ -146,7 +149,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
         rf"\b(?:nice|lovely|pretty|sweet|perfect) {_FEATURE}|\b(?:pretti|nic|sexi|ugli)est\b",
         rf"(?<!not )\b(?:rate|score|judge) (?:his|her|their|the|this) {_FEATURE}|"
         r"\bdate (?:him|her)\b",
-        rf"\b{_BE} {_WHO} pretty\s*(?:\?|$)|\bpretty (?:face|girl|woman|person)",
+        rf"\bprettier\b|\b{_BE} {_WHO} pretty\s*(?:\?|$)|\bpretty (?:face|girl|woman|person)",
     ),
     "relationship": (
         r"\blov(?:e|es|ed|ing)\b|\blikes? (?:me|him|her|us|you)\b|married|divorc|\bflirt",
@@ -162,6 +165,7 @@ _TOPICS: dict[str, tuple[str, ...]] = {
     "cause": (
         r"^(?:and |but |so )?(?:(?:at|with|about|because of) (?:me|us|him|her|them)|"
         r"(?:at|with|about|of|by) (?:what|whom?))\s*\??$",
+        r"\b(?:did|have|do) i (?:do|say|make|upset|hurt|offend|bother|cause)\b",
         rf"\bbecause {_WHO} (?:was|is|were|are|had|has|got|knew|knows|felt|saw|heard)\b|"
         r"\b(?:was|is) it (?:the |a |an |that |my |his |her )?(?:question|noise|sound|news|picture|"
         r"music|smell|joke|remark|comment|answer|word|person|camera)s? that\b",

@@ -13,6 +13,7 @@ from typing import Any
 from deft_llm import facs
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import PARTS, Query
+from deft_llm.queries.short_turns import POINTING, REALLY, WHY_NOT
 
 #: Kinds that a follow-up does not refer to.
 PASSING = frozenset({"greet", "help", "decline", "unknown"})
@@ -20,7 +21,6 @@ _LEAD = re.compile(
     r"^(?:and|or|but|what about|how about|what of|same for|same question for|also|then|now|only|"
     r"just)\b"
 )
-_POINTING = re.compile(r"\b(?:it|that|they|those|them|these|one|ones|this|there|so|same|its)\b")
 _RANKED = re.compile(r"^(?:and |but |what about |which )?(first|last|most|least|second)(?: one)?$")
 _WHERE = ("regions", "sides", "aus")
 _OPEN = ("what", "which", "where", "who")
@@ -38,18 +38,8 @@ _CARRIES: dict[str, tuple[str, ...]] = {
 _COUNTED = {"regions": "region_word", "aus": "au_word", "blinks": "blink", "frames": "frame_word"}
 #: What "how many?" counts after a question of a kind.
 _COUNTS = {"au": "aus", "moved": "regions", "direction": "regions", "blink": "blinks"}
-#: What "which ones?" asks for after a count.
-_NAMES = {
-    "aus": Query("au"),
-    "regions": Query("moved"),
-    "blinks": Query("blink"),
-    "movements": Query("when", of="others"),
-}
-_BACK = re.compile(r"^(?:and )?(?:on )?(?:the )?(?:way )?back(?: again| to rest)?$")
+_BACK = re.compile(r"^(?:and )?(?:on )?(?:the )?(?:way )?back(?: again| to rest| down| up)?$")
 _AFTER = re.compile(r"^(?:and )?(?:what about )?(?:after (?:that|it)|until when)$")
-_WHERE_EXACTLY = re.compile(
-    r"^(?:and |but |so )?(?:where|what|which parts?|which regions?|in which part)(?: exactly)?$"
-)
 _FIRST = re.compile(
     r"^(?:and |but )?(?:what |which |who )?(?:(?:moved|came|was|is|one) )*(first|last)$"
 )
@@ -57,10 +47,6 @@ _MOST = re.compile(r"^(?:and |but )?(?:which |what )?(?:(?:moved|one|the) )*(mos
 _MORE = re.compile(r"^(?:and |but )?(?:which|what)(?: (?:one|side))?(?: moved| was)? more$")
 _THE_OTHERS = re.compile(r"\b(?:the )?(?:other ones?|others?|second one)$")
 _WHY = re.compile(r"^(?:and )?(?:why|how so)$|^(?:and )?why (?:so|is that|that)$")
-_WHY_NOT = re.compile(r"^(?:but )?why not(?: that| so)?$")
-_REALLY = re.compile(
-    r"^(?:really|sure|certain|no way|are you sure|you sure|is that so|is that right)$"
-)
 _THEN = re.compile(r"^(?:and )?(?:then|after that|afterwards?|what then|what happened then)$")
 _GO_ON = re.compile(
     r"^(?:tell me )?(?:more(?! than)|more details?|details|go on|continue|elaborate)\b"
@@ -70,62 +56,8 @@ _EVERY = (
     r"\b(?:each|every|all|the)(?: of)?(?: the)? (?:regions?|parts?|areas?|places?)\b|"
     r"\b(?:top|bottom|largest|biggest|strongest)\b.*\b(?:regions|parts|movements)\b"
 )
-_AGAIN = re.compile(
-    r"^(?:can you )?(?:make (?:it|that) shorter|shorten (?:it|that)|shorter|more briefly|repeat|"
-    r"again|pardon|"
-    r"(?:say|tell me) (?:that|it|this)(?: again| once more)|"
-    r"come again|once more|what did you say)\b(?: (?:that|it|this|please))*"
-    r"(?: (?:but|only|just)? ?(?:shorter|short|briefly|more briefly))?$"
-)
-_YES_OR_NO = re.compile(
-    r"^(?:so )?(?:(?:just |simply )?yes or no|is (?:it|that) (?:an? )?(?:yes|no)"
-    r"(?: or (?:an? )?no)?)$"
-)
-_AT = re.compile(r"^(?:(?:what|how) about )?(?:at |in )?(?:frame )?(\d+(?:\.\d+)?)( s)?$")
-#: Kind -> what "what is it, then?" asks for after it.
-_READS = {"emotion": "emotion", "why_not": "emotion", "probability": "emotion", "au": "au"}
-_WHAT_THEN = re.compile(
-    r"^what (?:(?:else )?(?:is|was) (?:it|that|this)|(?:else )?(?:would|could) (?:it|that) be)"
-    r"(?: then| instead)?$"
-)
-_GOOD = re.compile(
-    r"^is (?:it|that|this) (?:good|ok|okay|enough|bad|fine|normal|a problem|a lot|much|usable)"
-    r"(?: enough)?$"
-)
-_BY_HOW_MUCH = re.compile(r"^(?:by )?how (?:much|far|many (?:pixels?|px))(?: more)?$")
-_LIMIT = re.compile(r"^(?:(?:at least|more than|even) )?(\d+(?:\.\d+)?) ?(%|percent|px|ms|s)$")
-#: Of the head it is told how far it moved, or how far which way.
-_OF_THE_HEAD = re.compile(
-    r"^(?:a lot|much|strongly|how (?:much|far|many (?:pixels|px))|by how much|"
-    r"((?:in |to )?(?:which|what) (?:direction|way|side)|where to))$"
-)
-_RANKED_AU = re.compile(
-    r"^(?:what is |which is )?(?:the )?(?:weakest|strongest|surest|(?:least|most) (?:sure|certain|"
-    r"likely))(?: one)?$"
-)
-_BETWEEN = re.compile(
-    r"^(?:how (?:many frames|much time|long)(?: (?:is|are|was|were)(?: there)?)? )?"
-    r"between (?:the two|them|those|these|both)(?: two)?$"
-)
-#: The span between a moment and the one that is most likely named before it.
-_SPANS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("onset",): ("onset", "apex"),
-    ("apex",): ("onset", "apex"),
-    ("offset",): ("apex", "offset"),
-    (): ("onset", "apex"),
-}
-#: Kinds that are yes or no by what was measured, which is the reason for a "no".
-_MEASURED = ("how_long", "side_difference", "compare", "order", "head_motion", "count", "magnitude")
-_UNIT = re.compile(
-    r"^(?:and |but |or )?(?:what about )?(?:in )?"
-    r"(?:seconds?|s|secs?|ms|milliseconds?|frames?|pixels?|px)$"
-)
 _RELATIVE = re.compile(r"\b(upper|lower|inner|outer) (?:one|ones|part|parts|half|end)\b")
-_NUMBER = re.compile(r"^(?:and |or |what about |how about )?(\d{1,2})(?: as well| too| also)?$")
-_WHICH = re.compile(
-    r"^(?:and |so )?(?:which|which ones?|what are they|which are they|(?:name|list|show) (?:them|"
-    r"those|all|each|all of them))$"
-)
+_NUMBER = re.compile(r"^(?:and |or |what about |how about )?([1-9]\d?)(?: as well| too| also)?$")
 _WHAT_IS = re.compile(r"^(?:and |but |so )?(?:what|where|which)(?: \w+)? (?:is|was)\b")
 _SHORT = 4  # words; a question of so few about no place is about the place before
 
@@ -168,6 +100,8 @@ def complete(asked: Asked, query: Query | None, before: Query | None) -> Query |
     if asked.says(r"\b(?:else|alternatives?)\b"):
         return None  # "what else could it be?" is not about what was asked before
     if query is not None and query.kind == "count" and not asked.has(*_COUNTED.values()):
+        if asked.negated and (before.kind == "moved" or before.of == "regions"):
+            return Query("moved", negated=True, regions=before.regions, sides=before.sides)
         return replace(query, of=_COUNTS.get(before.kind, query.of))
     if asks := _set_phrase(asked, text, before) or _ranked(asked, text, before):
         return asks
@@ -215,9 +149,9 @@ def _set_phrase(asked: Asked, text: str, before: Query) -> Query | None:
     """What "why?", "really?", "and then?" and "go on" ask."""
     if _WHY.search(text):
         return _why(before)
-    if _WHY_NOT.search(text):
+    if WHY_NOT.search(text):
         return Query("why_not", classes=before.classes, aus=before.aus)
-    if _REALLY.search(text):
+    if REALLY.search(text):
         return Query("confidence", classes=before.classes, aus=before.aus)
     if _THEN.search(text):
         return Query("moved", moments=("offset",))
@@ -256,77 +190,20 @@ def _about_the_same(asked: Asked, query: Query | None, before: Query) -> Query |
             return changed
     if query is None or any(new.get(name) for name in (*_WHERE, "classes")):
         return None
-    points = led or bool(_POINTING.search(text)) or len(asked.words) <= _SHORT
+    points = led or bool(POINTING.search(text)) or len(asked.words) <= _SHORT
     whole = asked.has("whole", "clip_word", "expression") or asked.says(_EVERY)
     whole = whole or asked.says(r"\bany\b.*\b(?:motion|movement)\b")
     whole = whole or (query.kind == "probability" and asked.has("feel"))
     return inherited(before, query) if points and not whole else None
 
 
-def again(text: str, before: Query | None) -> Query | None:
-    """What "say that again", "shorter, please", "in seconds?" or "which ones?" asks; else None."""
-    text = text.strip(" ?!.,")
-    if before is None:
-        return None
-    if before.polar and _YES_OR_NO.search(text):
-        return before
-    if asks := _of_the_last(re.sub(r"^(?:and|but|so|or|then|ok) ", "", text), before):
-        return asks
-    if before.kind == "count" and before.of in _NAMES and _WHICH.search(text):
-        return _NAMES[before.of]
-    if _UNIT.search(text) and before.kind in {"when", "how_long", "order", "magnitude"}:
-        return before  # each is told in all its units
-    if not _AGAIN.search(text):
-        return None
-    return Query("summary", of="sentence") if re.search(r"\b(?:short|brief)", text) else before
-
-
-def _of_the_last(text: str, before: Query) -> Query | None:
-    """What a few words ask that mean something after a query of one kind alone."""
-    kind = before.kind
-    if before.at and (at := _AT.search(text)):
-        unit = "s" if at[2] or "." in at[1] else "f"
-        return replace(before, at=f"{float(at[1]):g}{unit}")
-    if kind in _READS and _WHAT_THEN.search(text):
-        return Query(_READS[kind])
-    if before.rank == "second" and re.search(r"^(?:the |what is |which is )*third(?: one)?$", text):
-        # All of them are told from the first on.
-        return Query("moved" if kind == "compare" else kind, regions=before.regions)
-    if kind in {"magnitude", "side_difference"} and re.search(r"^in (?:percent|per cent|%)$", text):
-        return Query("magnitude", of="mm", regions=before.regions, sides=before.sides)
-    if kind == "quality" and _GOOD.search(text):
-        return Query("quality", True)
-    if kind == "side_difference" and _BY_HOW_MUCH.search(text):
-        return Query("side_difference", regions=before.regions, aus=before.aus)
-    if before.polar and before.bound and (limit := _LIMIT.search(text)):
-        scale = {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(limit[2], 1.0)
-        return replace(before, bound=(before.bound[0], float(limit[1]) / scale))
-    if kind == "when" and _BETWEEN.search(text):
-        return Query("how_long", moments=_SPANS.get(before.moments, before.moments))
-    if kind == "moved" and before.polar and not before.at and _WHERE_EXACTLY.search(text):
-        return Query("moved", regions=before.regions, sides=before.sides)
-    if kind == "head_motion" and (how := _OF_THE_HEAD.search(text)):
-        return Query("head_motion", of="nod" if how[1] else "")
-    if (kind, before.of) == ("confidence", "aus") and _RANKED_AU.search(text):
-        return before  # each is told with its probability
-    asks_again = _REALLY.search(text) or (before.polar and _WHY_NOT.search(text))
-    if (
-        kind in {"moved", "direction", "magnitude"}
-        and before.regions
-        and not before.at
-        and asks_again
-    ):
-        # By how many noise floors it moved says how sure that is, and why it does not count.
-        return Query("magnitude", of="z", regions=before.regions, sides=before.sides)
-    if kind in _MEASURED and before.polar and _WHY_NOT.search(text):
-        return replace(before, polar=False, negated=False, bound=None)
-    return None
-
-
 def _turned(text: str, before: Query) -> Query | None:
     """What "and back?" asks after a question."""
     if _BACK.search(text) and before.kind == "how_long":
         return Query("how_long", moments=("apex", "offset"))
+    if _BACK.search(text) and before.kind == "direction" and before.polar:
+        # Whether it came back, and not whether it went the same way after the apex.
+        return Query("moved", True, regions=before.regions, sides=before.sides, moments=("offset",))
     if _BACK.search(text) and before.kind in _CARRIES["moments"]:
         return replace(before, moments=("offset",))
     return None

@@ -46,6 +46,7 @@ _FILLED: dict[str, tuple[str, ...]] = {
 #: Without one of these fields, a question of this kind asks nothing.
 _NEEDS: dict[str, tuple[str, ...]] = {
     "direction?": ("directions",),
+    "magnitude?": ("bound",),
     "count": ("of",),
     "count?": ("of",),
     "compare": ("rank", "than"),

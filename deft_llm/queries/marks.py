@@ -45,15 +45,22 @@ _BOUND = re.compile(
     r"(?: (?:of )?a)? ?(?P<unit>ms|s|second|px|pixel|%|percent|region|au|action|part|movement|"
     r"expression|microexpression|frame|time|muscle|blink)?(?:s?\b|(?<=%))"
 )
+_UNIT = r"(?:ms|s|seconds?|px|pixels?|%|percent)"
+# "Between 0.2 and 0.5 s", "from half a pixel to one".
+_RANGED = re.compile(
+    rf"\b(?:between|from) (?:about )?{_NUMBER}(?: (?:of )?an?)? ?(?P<first>{_UNIT})? "
+    rf"(?:and|to|until|till) (?:about )?{_NUMBER}(?: (?:of )?an?)? ?(?P<last>{_UNIT})?(?!\w)"
+)
 #: Seconds are told to a thousandth: at least 0.2 s is more than half a step below.
 _LEAST_STEP = 0.0005
 _DENIES = (
     r"\b(?:never|(?<!yes or )no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|"
     r"inactive|anything but)\b"
 )
+# "AU 1 2 and 5", but not the time or the distance of "AU 12 0.5 s".
 _AUS = re.compile(
-    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d{1,3}(?: ?(?:,|and|or|\+|/|&) ?)?(?:au "
-    r")?)+)"
+    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d+(?![\d.]| ?(?:ms|s|px|%)\b)"
+    r"(?: ?(?:,|and|or|\+|/|&) ?| (?=\d))?(?:au )?)+)"
 )
 _CODED = re.compile(r"\b([lr])(\d{1,2})\b")
 _SUMMED = re.compile(r"(?<![\d.])\d{1,2}(?: ?\+ ?\d{1,2})+(?![\d.])")  # "the 1+2+5 combination"
@@ -116,7 +123,9 @@ class Asked:
     def polar(self) -> bool:
         """Whether yes or no answers the question."""
         if self.first in _AUXILIARIES:
-            return not self.says(r"^(?:is|are|was|were|do|did|does)\b.*\b(?:how|which|when|why)\b")
+            return not self.says(
+                r"^(?:is|are|was|were|do|did|does)\b.*\b(?:how|which|when|why|and (?:what|where))\b"
+            )
         if self.first in {"if", "whether"} or self.says(r"\byes or no\b|\bwhether\b"):
             return True
         asks = self.says(r"\b(?:what|which|when|where|why|how)\b|^about\b")
@@ -127,9 +136,13 @@ class Asked:
         """Whether stillness or absence is asked for; "didn't it move?" asks for movement."""
         if self.says(r"\band what not$|^i (?:can|could|do|did) not see\b"):
             return False  # "I can't see it move, can you?" asks whether it moved
+        return (self.denied or re.search(_DENIES, self._unnamed) is not None) != self.stays
+
+    @property
+    def denied(self) -> bool:
+        """Whether there is a "not" that is no part of "didn't it ...?"."""
         leading = self.first in _AUXILIARIES and self.words[1:2] == ("not",)
-        denied = "not" in self.words[2 if leading else 0 :]
-        return (denied or re.search(_DENIES, self._unnamed) is not None) != self.stays
+        return "not" in self.words[2 if leading else 0 :]
 
     @property
     def _unnamed(self) -> str:
@@ -232,13 +245,34 @@ class Asked:
         found |= {"left" if letter == "l" else "right" for letter, _ in _CODED.findall(self.text)}
         # "AU 6 and 12, both?" asks for two AUs, not for two sides.
         units = len(self.aus) > 1 and not self.regions
-        both = "both" in found and not units
+        both = "both" in found and not units and not self._both_parts
         both = both or (found >= {"left", "right"} and not self.says(r"\bor\b"))
         return ("left", "right") if both else tuple(found - {"both"}) if len(found) == 1 else ()
+
+    @property
+    def _both_parts(self) -> bool:
+        """Whether "both" is of two parts: "both the mouth and the brows", but not "both brows"."""
+        several = len({mark.value for mark in self.regions}) > 1
+        return several and not any(
+            a.value == "both" and b.concept == "region" and a.to == b.at
+            for a, b in pairwise(self.marks)
+        )
+
+    @cached_property
+    def ranged(self) -> bool:
+        """Whether two limits are named, of which a query has only one: "between 1 and 2 px"."""
+        text = " ".join(self.words)
+        if (found := _RANGED.search(text)) and (found["first"] or found["last"]):
+            return True
+        limits = list(_BOUND.finditer(text))
+        united = any(each["unit"] for each in limits)
+        return united and len({bool(each["more"]) for each in limits}) > 1
 
     @cached_property
     def bound(self) -> Bound | None:
         """A limit such as "more than half a second"; seconds, px, or a number."""
+        if self.ranged:
+            return None
         match = _BOUND.search(" ".join(self.words)) or _BOUND.search(self.text)
         if match is None or (match[2] in {"a", "an"} and not match["unit"]):
             return None
@@ -279,11 +313,18 @@ class Asked:
         return any("or" in self.words[a.to : b.at] and a.value != b.value for a, b in pairs)
 
 
+# "Right after the peak", "what is left out": no sides.
+_RIGHT_THERE = frozenset("after before now away when then there as until".split())  # noqa: SIM905
+_LEFT_OUT = frozenset({"out", "over"})
+
+
 def _compared(marks: Iterable[Mark], words: Sequence[str]) -> tuple[Mark, ...]:
     """The marks; "over" between two classes compares them, as in "why anger over disgust?"."""
     # "Apart from the mouth" names no direction.
     apart = [i for i, pair in enumerate(pairwise(words)) if pair == ("apart", "from")]
-    found = [_apart(mark, words) for mark in marks if mark.at not in apart]
+    found = [
+        _apart(mark, words) for mark in marks if mark.at not in apart and not _idle(mark, words)
+    ]
     classes = [mark for mark in found if mark.concept == "class"]
     for a, b in pairwise(classes):
         if a.value != b.value and "over" in words[a.to : b.at]:
@@ -292,6 +333,16 @@ def _compared(marks: Iterable[Mark], words: Sequence[str]) -> tuple[Mark, ...]:
             found = [mark for mark in found if not mark.at <= at < mark.to]
             found.append(Mark("than", "", at, at + 1))
     return tuple(sorted(found, key=lambda mark: mark.at))
+
+
+def _idle(mark: Mark, words: Sequence[str]) -> bool:
+    """Whether "right" and "left" name no side here."""
+    if mark.concept != "side" or mark.to - mark.at > 1:
+        return False
+    before = words[mark.at - 1] if mark.at else ""
+    after = words[mark.to] if mark.to < len(words) else ""
+    named = before in {"the", "his", "her", "their", "its"}
+    return not named and after in {"right": _RIGHT_THERE, "left": _LEFT_OUT}.get(mark.value, ())
 
 
 def _apart(mark: Mark, words: Sequence[str]) -> Mark:

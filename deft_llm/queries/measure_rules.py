@@ -41,6 +41,7 @@ _RISE, _FALL = (
 _RISE_AND_FALL = (
     rf"\b(?:faster|quicker|slower|longer|shorter)\b.*\b(?:{_RISE}\b.*\bthan\b.*\b{_FALL}|"
     rf"{_FALL}\b.*\bthan\b.*\b{_RISE})\b|"
+    rf"\b{_RISE}\b(?: \w+){{0,2}} (?:vs|versus|against|compared \w+) (?:\w+ )?{_FALL}\b|"
     rf"\b(?:{_RISE}\b.*\b(?:faster|quicker|slower|longer|shorter) than\b.*\b{_FALL}|"
     rf"{_FALL}\b.*\b(?:faster|quicker|slower|longer|shorter) than\b.*\b{_RISE})\b"
 )

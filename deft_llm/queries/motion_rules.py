@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from deft_llm.queries.marks import Asked
-from deft_llm.queries.query import PARTS, Query, expand
+from deft_llm.queries.query import PARTS, SIDES, Query, expand
 
 #: Canonical px from which a movement counts as marked, and up to which as slight.
 STRONG_PX, WEAK_PX = 1.0, 0.4
@@ -15,13 +15,29 @@ STRONG_PX, WEAK_PX = 1.0, 0.4
 _FRAME = r"\bframe(?: number| no)? (\d+)\b|\b(\d+)(?:st|nd|rd|th) frame\b"
 _FRAME_SPAN = r"\bframes? \d+ ?(?:and|to|until|till|-) ?(?:frame )?(\d+)\b"
 _AT_SECONDS = r"\bat (?:about |around |time |t )?(?:= ?)?(\d+(?:\.\d+)?) (s|ms)\b"
+# "Between 0.1 and 0.2 s": the same.
+_SECONDS_SPAN = (
+    r"\b(?:between|from) (?:about )?\d+(?:\.\d+)? ?(?:s|ms)? ?(?:and|to|until|till|-) ?"
+    r"(\d+(?:\.\d+)?) (s|ms)\b"
+)
 _NOT = r"\b(?:not|nothing)\b"
 _HALVES = (
     r"\b(?:(?:upper|top)(?: half| face)? (?:or|versus|vs) (?:the )?(?:lower|bottom)|"
     r"(?:lower|bottom)(?: half| face)? (?:or|versus|vs) (?:the )?(?:upper|top))\b(?! lip| lid| eye)"
 )
 _BUT_NOT = r"\b(?:but|and|while|whereas|though)\b(?: \w+){0,4} not\b"
+# "Did the mouth move, not the brows?"
+_NOT_THAT = r", ?(?:and |but )?not (?:(?:the|his|her|their|its|on) )*\w+"
 _NOT_BUT = r"\bnot\b.*\b(?:but|and|while|whereas|though)\b.*\b(?:did|do|does|moved|moves)$"
+_AS_MUCH = (
+    r"\bas (?:much|far|strong|strongly|large|big|high|hard|fast|long|little|weak|small) as\b|"
+    r"\btimes (?:as|more|stronger|larger|bigger|further|farther|higher)\b|\btwice as\b"
+)
+_RANKING = (
+    r"\b(?:largest|biggest|strongest|most|smallest|weakest|least)\b.* to (?:the )?(?:smallest|"
+    r"weakest|least|largest|biggest|strongest|most)\b|\b(?:descending|ascending) order\b|"
+    r"\b(?:third|fourth|fifth|3rd|4th|5th) (?:most|strongest|largest|biggest|greatest|furthest)\b"
+)
 _ALIKE = r"\b(?:same|alike|equal|equally|equals)\b"
 _OUTDOES = r"\b(?:outdo|outdid|outdoes|outdone|surpass\w*|exceed\w*|beat|beats|outweigh\w*)\b"
 _UNLIKE = r"\b(?:differ|differs|differed|different|differently|unlike)\b"
@@ -29,12 +45,17 @@ _UNLIKE = r"\b(?:differ|differs|differed|different|differently|unlike)\b"
 
 def side(asked: Asked) -> Query | None:
     """For example "which side moved more?", "was it symmetrical?", "only on the left?"."""
+    if len(asked.words) == 1 and asked.values("side"):
+        return None  # "left" asks nothing alone
     where: dict[str, Any] = {"regions": asked.parts, "aus": asked.aus}
     polar = asked.polar and not asked.choice("side")
+    if _sides_parted(asked):
+        # Yes or no would answer for one of them.
+        return Query("moved", **asked.where | {"sides": ()}) if asked.regions else Query("moved")
     if asked.has("uneven"):
-        return Query("side_difference", polar=polar, negated="not" in asked.words[2:], **where)
+        return Query("side_difference", polar=polar, negated=asked.denied, **where)
     if asked.has("even") and not asked.says(r"^even\b|\beven (?!on|left|between|and|or)\w"):
-        alike = polar and "not" not in asked.words[2:]
+        alike = polar and not asked.denied
         return Query("side_difference", polar=polar, negated=alike, **where)
     ahead, behind = _compared(asked)
     if behind and ahead != behind:
@@ -90,6 +111,9 @@ def _which_of_two(asked: Asked) -> bool:
 
 def compare(asked: Asked) -> Query | None:
     """For example "what moved most?", "did the mouth move more than the brows?"."""
+    if asked.says(_AS_MUCH) and len({mark.value for mark in asked.regions}) == 2:
+        one, two = (expand([value]) for value in dict.fromkeys(m.value for m in asked.regions))
+        return Query("compare", regions=one, than=two)  # how far each went tells how much more
     ahead, behind = _compared(asked)
     if asked.has("more", "less_than") and ahead and behind:
         if asked.has("less_than") and not asked.has("more"):
@@ -107,15 +131,18 @@ def compare(asked: Asked) -> Query | None:
     if asked.says(_HALVES) and not asked.whether:
         halves = (expand(["upper face"]), expand(["lower face"]))
         return Query("compare", regions=halves[0], than=halves[1])
-    chosen = asked.choice("region")
+    pair = asked.first in {"which", "what"} and len({mark.value for mark in asked.regions}) == 2
+    chosen = asked.choice("region") or (pair and asked.has("more"))
     several = r"(?:[2-9]|two|three|four|five|six|ten)"
     read = asked.has("feel", "class", "likely", "au_word")
     if not read and asked.says(
-        rf"\b(?:top|largest|strongest|biggest) {several}\b|\b{several} (?:largest|stro|big)"
+        rf"{_RANKING}|\b(?:top|bottom|largest|strongest|biggest|smallest|weakest) {several}\b|"
+        rf"\b{several} (?:largest|stro|big)"
     ):
         return Query("moved", **asked.where)  # they are told from the largest down
-    second = r"\bsecond (?:most|strongest|largest|biggest|greatest|furthest)\b"
-    if asked.says(second) and asked.has("move", "region_word", "movement_word"):
+    second = r"\bsecond (?:most|strongest|(?:larg|bigg|great|furth|farth)est)\b"
+    sized = asked.says(r"\bsecond (?:larg|bigg|great|furth|farth)est\b") and not read
+    if asked.says(second) and (sized or asked.has("move", "region_word", "movement_word")):
         return Query("compare", regions=asked.parts, rank="second", sides=asked.sides)
     if asked.has("most") or (chosen and asked.has("more")):
         if asked.values("class") or asked.has("feel", "au_word", "likely"):
@@ -160,7 +187,7 @@ def magnitude(asked: Asked) -> Query | None:
             bound = ("more", STRONG_PX)
         elif asked.has("weak") and not asked.values("way") and not _softened(asked):
             bound = ("less", WEAK_PX)
-    if asked.has("how_much") and bound is None and not asked.whether:
+    if (asked.has("how_much") and bound is None and not asked.whether) or asked.ranged:
         polar = False  # "amplitude of the chin?"
     if asked.has("au_word") and not (asked.aus or asked.regions):
         return None  # "the AUs with their intensities"
@@ -172,7 +199,9 @@ def magnitude(asked: Asked) -> Query | None:
         return None
     where = {**asked.where, "aus": asked.aus}
     moments = ("offset",) if asked.has("return") else ()
-    return Query("magnitude", polar=polar, bound=bound if polar else None, moments=moments, **where)
+    polar = polar and bound is not None
+    bound, denied = bound if polar else None, polar and asked.negated
+    return Query("magnitude", polar, denied, bound=bound, moments=moments, **where)
 
 
 def _any(asked: Asked) -> bool:
@@ -220,7 +249,16 @@ def direction(asked: Asked) -> Query | None:
 def _parted(asked: Asked) -> bool:
     """Whether one part is said to move and another not to: "did the brows move, not the mouth?"."""
     several = len({mark.value for mark in asked.regions}) > 1
-    return several and (asked.says(_BUT_NOT) or asked.says(_NOT_BUT))
+    contrast = asked.says(_BUT_NOT) or asked.says(_NOT_BUT) or re.search(_NOT_THAT, asked.text)
+    return several and bool(contrast)
+
+
+def _sides_parted(asked: Asked) -> bool:
+    """Whether a side is said to move and the other not to: "the left one, but not the right?"."""
+    both = set(SIDES) <= set(asked.values("side"))
+    contrast = asked.says(_BUT_NOT) or asked.says(_NOT_BUT) or re.search(_NOT_THAT, asked.text)
+    rests = asked.stays and asked.says(r"\b(?:but|and|while|whereas|though)\b")
+    return asked.polar and both and bool(contrast or rests)
 
 
 def _contrary(ways: tuple[str, ...]) -> bool:
@@ -236,6 +274,16 @@ def _going_where(asked: Asked) -> bool:
     )
 
 
+# "What happens during the onset phase?": the way to the apex is what is measured.
+_IN_PHASE = (
+    r"\b(?:during|in|within|throughout) (?:the )?(onset|rise|rising|decay|fall|falling|offset)"
+    r"(?: (?:phase|part))?\W*$"
+)
+_WHOLE = (
+    r"^(?:is|was) (?:the |this )?(?:whole|entire|full|complete) (?:movement|motion|expression)$|"
+    r"\b(?:whole|entire|full|complete) (?:movement|motion|expression|event|thing)\b"
+    r".*\b(?:in|inside|within|captured|contained|covered|recorded|visible|seen)\b"
+)
 _SHOWN = "smile|grin|frown|scowl|sneer|pout|expression"
 #: "Was the smile held?", not "was his head held still?" or "was a smile held back?".
 _HELD = (
@@ -250,6 +298,11 @@ def return_(asked: Asked) -> Query | None:
     """For example "did it come back?", "what happened after the apex?"."""
     if asked.polar and asked.says(r"\b(?:cut off|cut short|truncated)\b"):
         return Query("moved", True, not asked.negated, moments=("offset",))
+    if asked.polar and asked.says(_WHOLE):
+        return Query("moved", True, asked.negated, moments=("offset",))
+    if asked.has("move") and (phase := re.search(_IN_PHASE, asked.text)):
+        moments = () if phase[1] in {"onset", "rise", "rising"} else ("offset",)
+        return Query("moved", asked.whether, asked.negated, moments=moments, **asked.where)
     if asked.polar and asked.says(_HELD):
         return Query("moved", True, not asked.negated, moments=("offset",))
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
@@ -266,8 +319,9 @@ def at_time(asked: Asked) -> Query | None:
     """For example "what happens at frame 20?", "is the mouth open at 0.2 s?"."""
     # "Between frames 11 and 22": what lies between is seen at its end.
     found = re.search(_FRAME_SPAN, asked.text) or re.search(_FRAME, asked.text)
-    timed = re.search(_AT_SECONDS, asked.text)
-    if not (found or timed) or asked.has("when", "how_long", "moment", "head", "blink"):
+    timed = re.search(_SECONDS_SPAN, asked.text) or re.search(_AT_SECONDS, asked.text)
+    lasting = asked.has("when", "how_long", "last", "long", "brief")
+    if not (found or timed) or lasting or asked.has("moment", "head", "blink"):
         return None
     at = ""
     if found:
@@ -296,6 +350,8 @@ def rests_at_end(asked: Asked) -> Query | None:
     if not asked.whether or not asked.says(end):
         return None
     moves = asked.says(r"\bstill (?:\w+ )?(?:mov|go|up|down|away|rais|lower|lift)\w*\b")
+    # "Is she still smiling at the end?"
+    moves = moves or (asked.has("au", "class", "pair") and asked.says(r"\bstill\b"))
     if not moves and not asked.stays:
         return None
     return Query("moved", True, moves != asked.says(_NOT), moments=("offset",), **asked.where)
@@ -307,6 +363,8 @@ def moved(asked: Asked) -> Query | None:
     if asked.aus or asked.values("class"):
         return None
     if others := excepted(asked):
+        if "or" in asked.words:
+            return Query("moved")  # "the eyes, or something other than the eyes?"
         # "Anything but" denies nothing before a place.
         any_ = asked.says(r"\b(?:any|some)thing but\b")
         return Query("moved", asked.whether or any_, asked.negated and not any_, regions=others)

@@ -144,6 +144,8 @@ def sure(asked: Asked) -> Query | None:
         asked.says(r"^pretty sure\b")
     ):
         return None  # "is fear the right label?" is about fear
+    if asked.regions and asked.has("move", "way") and not asked.polar and not asked.has("class"):
+        return Query("magnitude", of="z", **asked.where)  # "how sure is it that the brow moved?"
     if asked.says(r"\blandmarks?\b") or (asked.whether and asked.regions and asked.has("move")):
         return None  # "are you sure that nothing moved in the brow?" is about the brow
     if asked.has("au_word") and not asked.aus and not asked.polar:
@@ -159,7 +161,12 @@ def probability(asked: Asked) -> Query | None:
         return None  # "how symmetric is it, in per cent?"
     if asked.has("au_word") and not asked.aus and not asked.has("feel", "class"):
         return None  # "which AU has the lowest probability?"
-    if asked.has("second") and not asked.has("region_word"):
+    size = asked.says(r"\bsecond (?:larg|bigg|great|furth|farth)est\b") or asked.has("move")
+    if (
+        asked.has("second")
+        and not asked.has("region_word")
+        and not (size and not asked.has("likely", "feel", "class"))
+    ):
         return Query("probability", rank="second")
     if asked.has("feel", "likely") and asked.says(r"\b(?:worst|least (?:likely|probable|well))\b"):
         return Query("probability", rank="least")
@@ -226,7 +233,7 @@ def emotion(asked: Asked) -> Query | None:
         or (asked.has("expression") and not asked.regions and not asked.polar)
     ):
         coarse = asked.says(r"\bclass|\bcoarse|\bcategory|\bsort\b|\bclassify")
-        polar = asked.whether
+        polar = asked.whether and asked.polar
         return Query("emotion", polar, polar and asked.negated, of="labels" * coarse)
     return None
 
@@ -243,7 +250,10 @@ def au(asked: Asked) -> Query | None:
             return Query("au")  # which others there are is seen in the list of all
         rather = asked.says(r"\b(?:closer|rather|more)\b.*\bor\b")
         several = len(asked.mentions) > 1
-        apart = several and asked.says(r"\b(?:without|but no|and no|and not|but not|no)\b")
+        apart = several and asked.says(
+            r"\b(?:without|but no|and no|and not|but not|no|not (?:au )?\d+|"
+            r"(?:but|and|while) .*(?:absent|missing|inactive|not))\b"
+        )
         polar = asked.polar and not (asked.choice("au") or rather or apart)
         joined = asked.says(r"\b(?:both|all|and|with)\b") or "+" in asked.text
         every = polar and several and joined and "or" not in asked.words

@@ -65,6 +65,7 @@ _PLAIN = frozenset(
     reach reaches reached truncated snr signal ratio involved
     trained training uncertainty deviation calibrated double max top removed landmark landmarks
     noisiest offline upload store save keep send share private privacy
+    exist exists existed longer shorter
     flashes follow follows stated mark print write written ground truth
     """.split()  # noqa: SIM905
 )

@@ -11,6 +11,24 @@ from deft_llm.queries.ordinary import NEIGHBOURS
 
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|%")
 _TAG = re.compile(r"<[^<>]{0,200}>")
+_SPELT = {
+    **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8},
+    **{"nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14},
+    **{"fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19},
+    **{"twenty": 20},
+}
+_SHARES = {"third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "hundredth": 0.01}
+
+
+def _spelt(said: re.Match[str]) -> str:
+    return f"{said[1]} {_SPELT[said[2]]}"
+
+
+def _share(said: re.Match[str]) -> str:
+    number = _SPELT[said[1]] if said[1] in _SPELT else int(said[1])
+    return f"{round(number * _SHARES[said[2]], 3):g} s"
+
+
 _SHORT = (
     # Contractions, and how they are typed in a hurry.
     (re.compile(r"\b(can)(?:'t|not)\b|\bcant\b"), "can not"),
@@ -26,7 +44,8 @@ _SHORT = (
     (re.compile(r"\b(\w+)'s?\b"), r"\1"),
     (re.compile(r"\bu\b"), "you"),
     (re.compile(r"\br\b"), "are"),
-    (re.compile(r"\bteh\b"), "the"),
+    (re.compile(r"\b(?:teh|hte)\b"), "the"),
+    (re.compile(r"\bupp+\b"), "up"),
     (re.compile(r"\blemme\b"), "let me"),
     (re.compile(r"\bgimme\b"), "give me"),
     (re.compile(r"\b(?:wat|wut|wht)\b"), "what"),
@@ -43,7 +62,9 @@ _SHORT = (
     (re.compile(r"\bvids?\b"), "video"),
     (re.compile(r"\by (?=not\b)"), "why "),
     (
-        re.compile(r"\b(more|less|stronger|weaker|bigger|f[au]rther|earlier|later|longer) then\b"),
+        re.compile(
+            r"\b(more|less|stronger|weaker|bigger|f[au]rther|earlier|later|longer) then\b(?!\W*$)"
+        ),
         r"\1 than",
     ),
     (re.compile(r"\b(than|least|most) twice\b"), r"\1 2 times"),
@@ -57,6 +78,12 @@ _SHORT = (
         r"\1 \4 \2 \3 \4",
     ),
     (re.compile(r"\b(au|action units?)s?[\s\-_#.]*(\d)"), r"\1 \2"),
+    # "AU twelve", "three tenths of a second".
+    (re.compile(rf"\b(au|action units?) ({'|'.join(_SPELT)})\b"), _spelt),
+    (
+        re.compile(rf"\b({'|'.join(_SPELT)}|\d) ({'|'.join(_SHARES)})s? of (?:a|one) second\b"),
+        _share,
+    ),
     (re.compile(r"\bfacs\b"), "facscode"),
     (re.compile(r"\bmicro[\s-]*expression"), "microexpression"),
     (re.compile(r"\bwithin the first second\b"), "within 1 s"),

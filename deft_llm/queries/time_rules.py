@@ -6,7 +6,7 @@ from typing import Any
 
 from deft_llm.answers import NOTHING
 from deft_llm.queries.marks import Asked
-from deft_llm.queries.query import SIDES, Query, expand
+from deft_llm.queries.query import SIDES, Bound, Query, expand
 
 _JUDGED = (
     r"\b(?:good|bad|ok|fine|acceptable|sufficient|clear|sharp|usable|used|measured|analysed|"
@@ -40,7 +40,18 @@ _HEAD_WAYS = {
 }
 _SPOILS = (
     r"\b(?:contaminat|affect|influenc|caus|disturb|explain|bias|distort|spoil|corrupt|interfer|"
-    r"confound|account)\w*\b"
+    r"confound|account)\w*\b|\bdue to\b|\bbecause of\b|\b(?:come|comes|came|stems?) from\b|"
+    r"\b(?:result|artefact|artifact|effect) of\b"
+)
+# "Did she blink before the apex?", "during the smile?": when she did answers that, not whether.
+_BESIDE_BLINK = (
+    r"\b(?:before|after|during|while|when|until|coincide\w*|overlap\w*|same (?:time|moment)|"
+    r"together with)\b"
+)
+_BESIDES = r"\b(?:other than|besides|apart from|except(?: for)?|aside from|beside)\b"
+_NTH = (
+    r"\b(?:second|third|fourth|2nd|3rd|4th|next) (?:one )?to (?:move|start|go)\b|"
+    r"\b(?:moved|moves|came|started|went) (?:second(?! most)|third(?! most)|fourth|next)\b"
 )
 #: Seconds: expressions of up to half a second count as micro-expressions.
 BRIEF = 0.5
@@ -54,6 +65,9 @@ def blink(asked: Asked) -> Query | None:
         return Query("blink", polar=True, negated=asked.negated)
     if not asked.has("blink") or 45 in asked.aus:
         return None
+    timed = asked.has("moment", "au", "class", "move", "head") and asked.says(_BESIDE_BLINK)
+    if timed or ("or" in asked.words and asked.has("au", "pair")):
+        return Query("blink")  # "was it a blink or a squint?"
     if asked.has("count"):
         return Query("count", of="blinks")
     if asked.says(r"\b(?:more than (?:once|one)|several|twice|repeatedly)\b"):
@@ -79,7 +93,9 @@ def head(asked: Asked) -> Query | None:
     for of, pattern in _HEAD_WAYS.items():
         # "Did he nod or shake his head?" asks whether it moved.
         if asked.says(pattern) and "or" not in asked.words:
-            return Query("head_motion", asked.whether, asked.negated and asked.whether, of=of)
+            # "Did she shake her head no?" denies nothing.
+            denied = asked.negated and asked.whether and not asked.says(r"\bno$")
+            return Query("head_motion", asked.whether, denied, of=of)
     return Query("head_motion", polar=asked.polar, negated=asked.negated, bound=asked.bound)
 
 
@@ -131,6 +147,10 @@ def count(asked: Asked) -> Query | None:
         return None
     if asked.regions and asked.says(r"\b(?:only|just) one\b"):
         return None  # "did only one eyebrow go up?"
+    if counts and asked.says(
+        r"\btimes (?:as|more|stronger|larger|bigger|further|farther|higher)\b"
+    ):
+        return None  # "how many times stronger is the mouth than the brows?"
     if asked.has("rate") or asked.values("class") or "percent" in asked.words:
         return None  # "how many frames per second?"
     of = ""
@@ -145,6 +165,14 @@ def count(asked: Asked) -> Query | None:
         of = "movements"
     if not of and not counts:
         return None
+    if of == "regions" and not polar and asked.negated:
+        return Query("moved", negated=True, **asked.where)  # "how many regions stayed still?"
+    if of == "regions" and (ways := asked.values("way")):
+        return Query("direction", directions=ways, **asked.where)  # "how many of them went up?"
+    if of == "aus" and not polar and asked.aus and asked.says(_BESIDES):
+        return Query("au")
+    if of == "frames" and polar and not asked.has("clip_word"):
+        return Query("how_long")  # "did it take more than 20 frames?": it is told in frames too
     bound = asked.counted
     if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
         bound = ("less", 2.0)
@@ -154,7 +182,8 @@ def count(asked: Asked) -> Query | None:
 
 def how_long(asked: Asked) -> Query | None:
     """For example "how long did it last?", "was it brief?"."""
-    polar, bound = asked.polar, asked.bound
+    polar, bound = asked.polar and not asked.ranged, asked.bound
+    denied = polar and asked.negated
     if asked.says(_PLATEAU) and not (asked.whether or asked.has("when")):
         return Query("how_long", of="plateau")
     lasting = r"\blast(?:s|ed|ing)?\b(?! (?:motion|movement|to|at|one|in|of|thing|part|region))"
@@ -174,7 +203,10 @@ def how_long(asked: Asked) -> Query | None:
         and len(asked.values("moment")) == 2
     )
     if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
-        return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+        macro = asked.says(r"\bmacro") and not asked.says(r"\bmicro")
+        macro = macro or asked.says(r"\btoo (?:long|slow|lasting)\b")
+        usual: Bound = ("more" if macro else "less", BRIEF)
+        return Query("how_long", True, denied, bound=bound or usual)
     if asked.has("brief") and asked.has("long") and "or" in asked.words:
         return Query("how_long")  # "was it gradual or sudden?"
     if asked.says(r"\btime (?:between|from) (?:the )?apex\b"):
@@ -185,22 +217,24 @@ def how_long(asked: Asked) -> Query | None:
     timed = asked.has("how_much", "more", "summary") or (asked.has("moment") and not over)
     if polar and not span and not asked.regions and not timed:
         if asked.has("brief"):
-            return Query("how_long", polar=True, bound=bound or ("less", BRIEF))
+            return Query("how_long", True, denied, bound=bound or ("less", BRIEF))
         if asked.has("long") and not asked.has("clip_word"):
-            return Query("how_long", polar=True, bound=bound or ("more", BRIEF))
+            return Query("how_long", True, denied, bound=bound or ("more", BRIEF))
     if asked.says(r"^how (?:much|many \w+ of) (?:footage|video|film|material)\b"):
         return Query("how_long", of="clip")
+    seconds = asked.ranged and asked.says(r"\d (?:ms|s|seconds?)\b|\bseconds?\b")
+    span = span or (seconds and not asked.has("when", "first", "final", "moment", "move", "region"))
     if not span or (asked.has("first", "final") and asked.has("move")):
         return None
     if asked.has("clip_word") and not asked.has("movement_word", "moment"):
-        return Query("how_long", polar=polar, of="clip", bound=bound)
+        return Query("how_long", polar, denied, of="clip", bound=bound)
     moments = _span(asked)
     if polar and bound is None and not asked.whether and not asked.has("brief"):
         polar = False  # "duration?"
     if polar and bound is None:
         bound = ("less" if asked.has("brief") else "more", BRIEF)
-    bound = bound if polar else None
-    return Query("how_long", polar=polar, moments=moments, bound=bound, **_of_what(asked))
+    bound, denied = bound if polar else None, denied and polar
+    return Query("how_long", polar, denied, moments=moments, bound=bound, **_of_what(asked))
 
 
 def _span(asked: Asked) -> tuple[str, ...]:
@@ -227,6 +261,17 @@ def order(asked: Asked) -> Query | None:
     """For example "what moved first?", "did the brows move before the mouth?"."""
     if asked.has("how_long") and asked.says(_UNTIL_START):
         return Query("when", moments=("onset",))
+    # "Does the movement start after 100 ms?" is about a time, "what moves after it?" is not.
+    if (
+        asked.polar
+        and asked.bound
+        and asked.limited == "s"
+        and asked.values("moment")
+        and not (asked.regions or asked.has("how_long", "last"))
+    ):
+        return Query("when", True, asked.negated, moments=asked.values("moment"), bound=asked.bound)
+    if not asked.has("most", "likely", "feel") and asked.says(_NTH):
+        return Query("order")  # all are told in their order
     if asked.aus and not asked.regions and (when := asked.says(_BEFORE)) | asked.says(_AFTER):
         return Query("when", of="others") if when else Query("moved", moments=("offset",))
     if asked.has("frame_word") and asked.says(
@@ -300,8 +345,8 @@ def when(asked: Asked) -> Query | None:
     elif not moments and asked.has("final"):
         moments = ("offset",)
     polar = asked.polar and bound is not None
-    bound = bound if polar else None
-    return Query("when", polar=polar, moments=moments, bound=bound, **_of_what(asked))
+    bound, denied = bound if polar else None, polar and asked.negated
+    return Query("when", polar, denied, moments=moments, bound=bound, **_of_what(asked))
 
 
 def _of_what(asked: Asked) -> dict[str, Any]:
@@ -318,7 +363,10 @@ def moment(asked: Asked) -> Query | None:
         return Query("when")
     if not moments or asked.regions or asked.has("class", "au", "au_word", "feel", "way"):
         return None
+    if asked.limited == "px":
+        return None  # "at most 2 px?" names no apex
     if asked.says(r"\bmov(?:e|es|ed|ing)\b|\bfrom\b.*\bto\b|\bbetween\b|\bchanges?\b"):
         return None
     polar = asked.polar and bound is not None
-    return Query("when", polar=polar, moments=moments, bound=bound if polar else None)
+    denied = polar and asked.negated
+    return Query("when", polar, denied, moments=moments, bound=bound if polar else None)

@@ -21,6 +21,7 @@ from deft_llm.queries import (
     motion_rules,
     parser,
     reading_rules,
+    short_turns,
     spelling,
     time_rules,
 )
@@ -65,7 +66,27 @@ _TWO_PARTS = re.compile(r"\band (?:in )?(?:which|what|how|where|when|why|not)\b"
 # Sides are the subject's, who faces the camera: what is left in the picture is their right.
 _IN_PICTURE = re.compile(
     r"\b(left|right)((?:[ -]hand)?(?: (?:side|half|part))?) (?:of|in) (?:the|this) "
-    r"(?:image|picture|photo|screen)\b|\b(?:viewer|observer)s? (left|right)\b"
+    r"(?:image|picture|photo|screen)\b|"
+    r"\b(?:(?:viewer|observer)s?|screen|image|camera) (left|right)\b"
+)
+_PICTURE = r"(?:image|picture|photo|screen|video|clip|monitor|display)"
+# "The left corner, as seen on the screen": what is named is the viewer's.
+_AS_SEEN = re.compile(
+    rf",? (?:(?:as|when) (?:(?:i|we|you) )?(?:seen?|viewed|looks?|shown)|as it (?:appears|looks)) "
+    rf"(?:it |that |this )?(?:in|on|from|at) (?:the |this |my )?(?:{_PICTURE}|front|camera)\b|"
+    rf",? (?:on|in) (?:the|my) (?:screen|monitor|display)\b|,? (?:as|like) (?:i|we) see it\b|"
+    r",? from (?:my|our|the (?:viewer|observer|camera)|the front)s?"
+    r"(?: (?:own )?(?:side|view|point of view|viewpoint|perspective|angle))?(?= |\W*$)"
+)
+# "From her own perspective" says what is meant anyway.
+_SUBJECTS = re.compile(
+    r",? from (?:his|her|their|the (?:subject|person))(?: own)? (?:side|view|point of view|"
+    r"viewpoint|perspective)\b|\b(?:the )?(?:subject|person)s? own (?=left|right)"
+)
+# A single letter, "because the", "brow the when is".
+_UNFINISHED = re.compile(
+    r"^(?!k$)[a-z]$|\b(?:the|an?|and|but|because|if|than|my|your)$|"
+    r"\bthe (?:when|how|is|are|was|did|does|and|or|of)\b|^(?:(?:up|down|left|right) ?){3,}$"
 )
 # Thanks nobody.
 _DOUBTS = re.compile(r"^(?:oh )?(?:really|huh|seriously|no way|for real|are you sure)\W*$")
@@ -121,13 +142,15 @@ def understand(
         return Query("unknown", topic="language")
     if not re.search(r"\w", text):
         return Query("help") if "?" in text else UNKNOWN
+    if _UNFINISHED.search(text.strip(" ?!.,")):
+        return UNKNOWN
     doubts = "?" in text or (before and text.strip(" !.") in {"no", "yes", "sure"})
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):
         return Query("greet", topic=topic)
-    text = _KIN.sub(r"\1 the person", _IN_PICTURE.sub(_to_subject, without_manners(text)))
+    text = _KIN.sub(r"\1 the person", _of_the_subject(without_manners(text)))
     if (topic := greeting(text)) and not (topic == "thanks" and doubts):  # "ok thanks, bye"
         return Query("greet", topic=topic)
-    if (same := followup.again(text, before)) is not None:
+    if (same := short_turns.again(text, before)) is not None:
         return same
     query = _understood(text, before, network)
     if query.kind == "greet" and _DOUBTS.search(text):
@@ -143,6 +166,18 @@ def understand(
     return query
 
 
+def _of_the_subject(text: str) -> str:
+    """A text without manners whose sides are the subject's, as all sides are here."""
+    text = _SUBJECTS.sub("", text)
+    if (seen := _AS_SEEN.sub("", text).strip(" ,")) and seen != text.strip(" ,"):
+        return re.sub(r"\b(?:left|right)\b(?! after| before| now)", _other, seen)
+    return _IN_PICTURE.sub(_to_subject, text)
+
+
+def _other(said: re.Match[str]) -> str:
+    return "right" if said[0] == "left" else "left"
+
+
 def _to_subject(said: re.Match[str]) -> str:
     """The side of the subject's face for one of the picture."""
     side = said[1] or said[3]
@@ -154,6 +189,8 @@ def _understood(text: str, before: Query | None, network: FrameScores | None) ->
     if topic := declined_topic(text):
         return Query("decline", topic=topic)
     asked = Asked.of(text)
+    if not all(0 < number < 1000 for number in asked.aus):
+        return UNKNOWN  # no number of an AU, which FACS counts from 1
     to_us = text.startswith(("are you", "were you")) and not asked.has("sure")
     if is_elsewhere(text) or (to_us and asked.has("class", "au")):
         return UNKNOWN
@@ -218,8 +255,10 @@ def agreed(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         if _ABOUT_SOMEBODY.search(asked.text):
             return reading.declines
         # "Anything else worth knowing?" is no farewell.
-        measured = asked.has("whole", "move", *_MEASURED)
+        measured = asked.whether or asked.has("whole", "move", *_MEASURED)
         return UNKNOWN if measured and reading.aside.kind == "greet" else reading.aside
+    if ruled is None and alone and len(asked.words) == 1 and reading.share < _WORDLESS:
+        return UNKNOWN  # "if", "frame"
     if ruled is None:
         return reading.asks if reading.asks and reading.share >= trust.fair else UNKNOWN
     return sure or ruled
@@ -234,6 +273,7 @@ def _least(asked: Asked, ruled: Query | None, reading: parser.Reading, alone: bo
         return 0.0  # "mouth?"
     agree = reading.asks is not None and reading.asks.kind == ruled.kind
     named = asked.has(*(_NAMES if foreign else _MEASURED)) or bool(asked.aus)
+    named = named or measure_rules.rise_and_fall(asked) is not None
     least = _LEAST[agree, named][foreign]
     return least if alone or foreign else least * _REFERRING
 
@@ -258,8 +298,18 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
         kinds == ("moved", "side_difference") and bool(ruled.sides),
         kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
-        kinds == ("moved", "moved") and ruled.negated != read.negated and ruled.moments,
+        kinds == ("moved", "moved") and ruled.moments != read.moments,
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
+        # A "not" is counted by the rules.
+        kinds[0] == kinds[1] and ruled.polar and read.polar and ruled.negated != read.negated,
+        kinds[0] == kinds[1] and asked.ranged and read.polar,
+        kinds == ("how_long", "how_long")
+        and asked.has("micro")
+        and (ruled.bound or ("",))[0] != (read.bound or ("",))[0],
+        kinds == ("blink", "blink") and read.polar != ruled.polar,
+        kinds == ("how_long", "moved") and bool(ruled.moments),
+        kinds in {("moved", "count"), ("direction", "count"), ("compare", "probability")},
+        kinds == ("moved", "au") and bool(ruled.moments),  # "did she hold the smile?"
         kinds == ("compare", "side_difference"),
         kinds == ("au", "blink") and 45 not in ruled.aus,  # "is the mouth shut?"
         kinds == ("blink", "blink") and read.negated and not ruled.negated,

@@ -73,6 +73,14 @@ WAYS: dict[str, str] = {
 #: AU numbers -> what people call them in one word. FACS's own names are added by ``au_phrases``.
 ACTIONS: dict[tuple[int, ...], str] = {
     (1, 2): "frontalis",
+    (1,): "frontalis pars medialis|medial frontalis|inner frontalis",
+    (2,): "frontalis pars lateralis|lateral frontalis|outer frontalis",
+    (6,): "orbicularis oculi pars orbitalis|pars orbitalis|orbital orbicularis oculi",
+    (7,): "orbicularis oculi pars palpebralis|pars palpebralis|palpebral orbicularis oculi",
+    (9,): "levator labii superioris alaeque nasi|alaeque nasi",
+    (11,): "zygomaticus minor|zygomatic minor",
+    (13,): "levator anguli oris|caninus",
+    (31,): "masseter",
     (12,): "smile|grin|smiley|laugh|giggle|beam|chuckle|zygomaticus|zygomaticus major|"
     "zygomatic major|zygomatic",
     (10,): "levator labii|levator labii superioris",
@@ -119,22 +127,26 @@ PAIRS: dict[tuple[int, ...], tuple[frozenset[str], str]] = {
 CLASSES: dict[str, str] = {
     "happiness": "happy|happiness|joy|joyful|glad|pleased|cheerful|delighted|amused|amusement|"
     "delight|pleasure|happily|joyous|overjoyed|elated|merry|thrilled|over the moon|joyfully|"
-    "good humour|good humor|jolly|gleeful|happier|smiley face",
+    "good humour|good humor|jolly|gleeful|happier|smiley face|chuffed|"
+    "tickled pink|exultant|jubilant",
     "sadness": "sad|sadness|unhappy|sorrow|sorrowful|grief|gloomy|melancholy|miserable|sadly|"
     "unhappiness|tearful|feel down|feeling down|heartbroken|mournful|downcast|dejected|grieving|"
-    "sadder|saddened|gloom",
+    "sadder|saddened|gloom|gutted|bummed|bummed out|crestfallen|glum|down in the dumps|teary|"
+    "weepy|forlorn|despondent",
     "anger": "angry|anger|mad|furious|annoyed|irritated|rage|annoyance|irritation|angrily|fury|"
     "enraged|pissed off|outraged|pissed|livid|angrier|angered|irate|infuriated|exasperated|"
-    "aggravated|raging",
+    "aggravated|raging|grumpy|peeved|irked|cheesed off|ticked off|vexed|indignant|indignation|"
+    "cranky|resentful|seething",
     "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread|"
-    "horrified|horror|terror|petrified|alarmed|spooked|terrifying|fearfully|panicky",
+    "horrified|horror|terror|petrified|alarmed|spooked|terrifying|fearfully|panicky|freaked out|"
+    "creeped out|aghast",
     "disgust": "disgusted|disgust|revolted|revulsion|grossed out|repulsed|repulsion|disgusting|"
     "nauseated|repelled|grossed|sickened|revolting|distaste",
     "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful|derision|"
-    "condescending|condescension|look of contempt|contemptuously",
+    "condescending|condescension|look of contempt|contemptuously|smug|haughty|snide",
     "surprise": "surprised|surprise|astonished|amazed|startled|shocked|astonishment|amazement|"
     "shock|surprising|stunned|taken aback|astounded|caught off guard|flabbergasted|dumbfounded|"
-    "surprises|startle",
+    "surprises|startle|gobsmacked|thunderstruck|bewildered|bewilderment",
     "repression": "repressed|repression|suppressed|suppression|holding back|held back",
     "positive": "positive|good mood|pleasant|nice emotion|good feeling|good emotion|feel good|"
     "feeling good|positively",
@@ -156,7 +168,7 @@ MOMENTS: dict[str, str] = {
     "offset": "offset|end|ending|finish|fade|stop|over|back at rest|back to rest|back to normal|"
     "until when|come to rest|until rest|until it is gone|die down|disappear|gone|"
     "vanish|last motion|relax|"
-    "subside|wear off",
+    "subside|wear off|decay",
 }
 
 

@@ -75,6 +75,13 @@ def test_what_is_only_near_a_question_about_the_face_is_asked_back() -> None:
     assert len(claims) <= 0.05 * len(found), claims
 
 
+def test_what_makes_no_sense_is_never_answered_with_a_claim() -> None:
+    listed = (FOLDER / "senseless.txt").read_text(encoding="utf-8").splitlines()[1:]
+    found = {text: understand(text) for text in listed}
+    assert len(found) >= 50
+    assert not {text: str(query) for text, query in found.items() if query.kind not in TALK}
+
+
 def test_harmless_words_do_not_make_a_question_declined() -> None:
     found = {text: understand(text) for text, _ in lines("harmless", every=True)}
     refused = {text: str(query) for text, query in found.items() if query.kind in ASIDE}
