@@ -54,7 +54,7 @@ _RANGED = re.compile(
 #: Seconds are told to a thousandth: at least 0.2 s is more than half a step below.
 _LEAST_STEP = 0.0005
 _DENIES = (
-    r"\b(?:never|(?<!yes or )no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|"
+    r"\b(?:never|nobody|(?<!\w or )no|neither|(?<!or )none|nothing|(?<!or )absent|(?<!or )missing|"
     r"inactive|anything but)\b"
 )
 # "AU 1 2 and 5", but not the time or the distance of "AU 12 0.5 s".
@@ -316,6 +316,7 @@ class Asked:
 # "Right after the peak", "what is left out": no sides.
 _RIGHT_THERE = frozenset("after before now away when then there as until".split())  # noqa: SIM905
 _LEFT_OUT = frozenset({"out", "over"})
+_REMAINS = frozenset({"movement", "motion", "anything", "nothing", "smile", "trace"})
 
 
 def _compared(marks: Iterable[Mark], words: Sequence[str]) -> tuple[Mark, ...]:
@@ -341,6 +342,8 @@ def _idle(mark: Mark, words: Sequence[str]) -> bool:
         return False
     before = words[mark.at - 1] if mark.at else ""
     after = words[mark.to] if mark.to < len(words) else ""
+    if mark.value == "left" and before in _REMAINS and after in {"at", "in", "after"}:
+        return True  # "any movement left at the end?"
     named = before in {"the", "his", "her", "their", "its"}
     return not named and after in {"right": _RIGHT_THERE, "left": _LEFT_OUT}.get(mark.value, ())
 

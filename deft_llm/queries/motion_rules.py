@@ -33,6 +33,10 @@ _AS_MUCH = (
     r"\bas (?:much|far|strong|strongly|large|big|high|hard|fast|long|little|weak|small) as\b|"
     r"\btimes (?:as|more|stronger|larger|bigger|further|farther|higher)\b|\btwice as\b"
 )
+_LARGEST = (
+    r"^(?:what (?:is|was) )?(?:the )?(?:max|maximum|maximal|peak) (?:displacement|motion|movement|"
+    r"excursion|amplitude)\b"
+)
 _RANKING = (
     r"\b(?:largest|biggest|strongest|most|smallest|weakest|least)\b.* to (?:the )?(?:smallest|"
     r"weakest|least|largest|biggest|strongest|most)\b|\b(?:descending|ascending) order\b|"
@@ -52,6 +56,12 @@ def side(asked: Asked) -> Query | None:
     if _sides_parted(asked):
         # Yes or no would answer for one of them.
         return Query("moved", **asked.where | {"sides": ()}) if asked.regions else Query("moved")
+    if asked.polar and (one := re.search(r"\b(n?either|no) (?:side|half)\b", asked.text)):
+        none = one[1] != "either"
+        if asked.has("more", "uneven"):
+            return Query("side_difference", True, none, **where)
+        if not (asked.values("way") or asked.aus):
+            return Query("moved", True, none, regions=asked.parts)
     if asked.has("uneven"):
         return Query("side_difference", polar=polar, negated=asked.denied, **where)
     if asked.has("even") and not asked.says(r"^even\b|\beven (?!on|left|between|and|or)\w"):
@@ -90,7 +100,9 @@ def side(asked: Asked) -> Query | None:
         side = named[0]
         if asked.has("less_than") or asked.has("least"):
             side = "right" if side == "left" else "left"
-        return Query("side_difference", polar=polar, sides=(side,), **where)
+        return Query("side_difference", polar, polar and asked.denied, sides=(side,), **where)
+    if asked.says(r"\bratio\b"):
+        polar = polar and asked.whether
     differ = asked.says(r"\b(?:differ(?:ent|ence|s)?|ratio)\b") and (
         asked.values("side") or "side" in asked.words
     )
@@ -115,19 +127,19 @@ def compare(asked: Asked) -> Query | None:
         one, two = (expand([value]) for value in dict.fromkeys(m.value for m in asked.regions))
         return Query("compare", regions=one, than=two)  # how far each went tells how much more
     ahead, behind = _compared(asked)
+    denied = asked.polar and asked.denied
     if asked.has("more", "less_than") and ahead and behind:
         if asked.has("less_than") and not asked.has("more"):
             ahead, behind = behind, ahead
         sides = asked.sides if len(asked.sides) == 1 else ()
-        return Query(
-            "compare", asked.polar, regions=expand(ahead), than=expand(behind), sides=sides
-        )
+        one, two = expand(ahead), expand(behind)
+        return Query("compare", asked.polar, denied, regions=one, than=two, sides=sides)
     if len(asked.regions) == 2 and asked.says(_OUTDOES):
         one, two = (expand([mark.value]) for mark in asked.regions)
         yes = asked.whether or asked.polar
         return Query("compare", yes, yes and asked.negated, regions=one, than=two)
     if asked.has("more") and ahead and asked.says(r"\bthan (?:.* )?(?:rest|else|others?)\b"):
-        return Query("compare", asked.polar, regions=asked.parts, rank="most", sides=asked.sides)
+        return Query("compare", asked.polar, denied, rank="most", **asked.where)
     if asked.says(_HALVES) and not asked.whether:
         halves = (expand(["upper face"]), expand(["lower face"]))
         return Query("compare", regions=halves[0], than=halves[1])
@@ -144,11 +156,15 @@ def compare(asked: Asked) -> Query | None:
     sized = asked.says(r"\bsecond (?:larg|bigg|great|furth|farth)est\b") and not read
     if asked.says(second) and (sized or asked.has("move", "region_word", "movement_word")):
         return Query("compare", regions=asked.parts, rank="second", sides=asked.sides)
+    if asked.says(_LARGEST):
+        if asked.regions:
+            return Query("magnitude", **asked.where)
+        return Query("compare", rank="most", sides=asked.sides)
     if asked.has("most") or (chosen and asked.has("more")):
         if asked.values("class") or asked.has("feel", "au_word", "likely"):
             return None
         polar = asked.polar and not chosen and bool(asked.regions)
-        return Query("compare", polar=polar, regions=asked.parts, rank="most", sides=asked.sides)
+        return Query("compare", polar, polar and denied, rank="most", **asked.where)
     scarcely = asked.says(r"^(?:what|which)\b.*\b(?:hardly|barely|scarcely)\b")
     if asked.has("least") or scarcely:
         return Query("compare", regions=asked.parts, rank="least")
@@ -350,6 +366,7 @@ def rests_at_end(asked: Asked) -> Query | None:
     if not asked.whether or not asked.says(end):
         return None
     moves = asked.says(r"\bstill (?:\w+ )?(?:mov|go|up|down|away|rais|lower|lift)\w*\b")
+    moves = moves or asked.says(r"\b(?:movement|motion|anything) left\b")
     # "Is she still smiling at the end?"
     moves = moves or (asked.has("au", "class", "pair") and asked.says(r"\bstill\b"))
     if not moves and not asked.stays:
@@ -368,6 +385,8 @@ def moved(asked: Asked) -> Query | None:
         # "Anything but" denies nothing before a place.
         any_ = asked.says(r"\b(?:any|some)thing but\b")
         return Query("moved", asked.whether or any_, asked.negated and not any_, regions=others)
+    if polar and asked.negated and _any(asked):
+        return Query("moved", negated=True, **asked.where)  # "did any part not move?"
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
     if asked.sides and asked.says(r"\b(?:anything|something)$"):
         return Query("moved", True, sides=asked.sides)  # "what about the left side, anything?"

@@ -64,7 +64,11 @@ def about_chat(asked: Asked) -> Query | None:
         return Query("help", aus=asked.aus)
     if asks and (moments := asked.values("moment")) and not asked.has("how_long", "when"):
         return Query("help", moments=moments)
-    if asks and asked.has("au_word") and asked.says(r"\b(?:combinations?|strings?|codes|coding)\b"):
+    if (
+        asks
+        and asked.has("au_word")
+        and asked.says(r"\b(?:combinations?|strings?|codes|coding)\b")
+    ):
         return Query("au")  # "what's the AU combination?"
     if asked.aus and asked.says(r"^what (?:would|does|do|did|should) .*\blooks?\b"):
         return Query("help", aus=asked.aus)
@@ -151,8 +155,9 @@ def sure(asked: Asked) -> Query | None:
     if asked.has("au_word") and not asked.aus and not asked.polar:
         return Query("confidence", of="aus")  # "each action unit, and how sure you are"
     bounded = asked.polar and bool(asked.share) and not asked.aus
-    bound = asked.share if bounded else None
-    return Query("confidence", bounded, classes=asked.values("class"), aus=asked.aus, bound=bound)
+    bound, denied = asked.share if bounded else None, bounded and asked.denied
+    classes = asked.values("class")
+    return Query("confidence", bounded, denied, classes=classes, aus=asked.aus, bound=bound)
 
 
 def probability(asked: Asked) -> Query | None:
@@ -190,13 +195,14 @@ def probability(asked: Asked) -> Query | None:
     if asked.says(r"\bplausible\b") or (
         polar and "than" not in asked.cues and classes and not asked.bound
     ):
-        return Query("emotion", polar=polar, classes=classes) if classes else None
+        return Query("emotion", polar, polar and asked.denied, classes=classes) if classes else None
     polar = polar and (asked.whether or bool(asked.bound or asked.has("than")))
     ahead, behind = asked.values("class", to=than), asked.values("class", than)
     rank = "most" if asked.has("most") and not classes else ""
     return Query(
         "probability",
         polar,
+        polar and asked.denied,
         classes=ahead,
         than=behind,
         rank=rank,
@@ -233,7 +239,8 @@ def emotion(asked: Asked) -> Query | None:
         or (asked.has("expression") and not asked.regions and not asked.polar)
     ):
         coarse = asked.says(r"\bclass|\bcoarse|\bcategory|\bsort\b|\bclassify")
-        polar = asked.whether and asked.polar
+        # "There isn't any emotion" is no question, but yes or no answers it.
+        polar = asked.polar and (asked.whether or asked.denied)
         return Query("emotion", polar, polar and asked.negated, of="labels" * coarse)
     return None
 
@@ -265,7 +272,8 @@ def au(asked: Asked) -> Query | None:
     if asked.has("au_word") and not asked.polar and asked.says(_ABSENT):
         return Query("au", negated=True, **asked.where)
     if asked.has("au_word"):
-        return Query("au", asked.whether, **asked.where)
+        polar = asked.polar and (asked.whether or asked.negated)  # "no AU at all?"
+        return Query("au", polar, polar and asked.negated, **asked.where)
     return None
 
 

@@ -130,8 +130,8 @@ _ELSEWHERE = tuple(
         r"\bsee eye to eye\b|\bheads? up\b(?= (?:on|about|for|please)|$)|\bin the face of\b|"
         r"\bword of mouth\b|\bby a nose\b",
         # Of the person, but not of the face.
-        rf"(?<!on the other )\b(?:{_BODY})\b(?! side)(?! of (?:the|her|his|their) (?:nose|lip|"
-        rf"brow))",
+        rf"(?<!on the other )(?<!crow )(?<!crows )\b(?:{_BODY})\b(?! side)"
+        r"(?! of (?:the|her|his|their) (?:nose|lip|brow))",
         r"\b(?:stand|stood|sit|sat|lie|lay) (?:up|down)\b|\bshrug|\bbreath|\bsneez|\bcough|\bclap",
     )
 )

@@ -94,8 +94,8 @@ def head(asked: Asked) -> Query | None:
         # "Did he nod or shake his head?" asks whether it moved.
         if asked.says(pattern) and "or" not in asked.words:
             # "Did she shake her head no?" denies nothing.
-            denied = asked.negated and asked.whether and not asked.says(r"\bno$")
-            return Query("head_motion", asked.whether, denied, of=of)
+            denied = asked.polar and asked.negated and not asked.says(r"\bno$")
+            return Query("head_motion", asked.polar, denied, of=of)
     return Query("head_motion", polar=asked.polar, negated=asked.negated, bound=asked.bound)
 
 
@@ -270,6 +270,8 @@ def order(asked: Asked) -> Query | None:
         and not (asked.regions or asked.has("how_long", "last"))
     ):
         return Query("when", True, asked.negated, moments=asked.values("moment"), bound=asked.bound)
+    if asked.polar and asked.values("moment") and asked.says(r"\b(?:before|after|by) frame \d"):
+        return Query("when", moments=asked.values("moment"))  # each is told with its frame
     if not asked.has("most", "likely", "feel") and asked.says(_NTH):
         return Query("order")  # all are told in their order
     if asked.aus and not asked.regions and (when := asked.says(_BEFORE)) | asked.says(_AFTER):
@@ -280,10 +282,11 @@ def order(asked: Asked) -> Query | None:
         return Query("when", moments=("onset", "offset"), **_of_what(asked))
     if (rank := _end_of_all(asked)) and not asked.regions:
         return Query("order", rank=rank)
-    if asked.polar and not asked.regions and asked.says(r"\b(?:all|everything)\b.*\btogether$"):
-        return Query("order", True, True)
+    at_once = r"\b(?:all|everything)\b.*\btogether$|\b(?:they|it all)\b.*\bmov\w+ together$"
+    if asked.polar and not asked.regions and asked.says(at_once):
+        return Query("order", True, not asked.denied)
     if asked.polar and len(asked.regions) > 1 and asked.says(r"\bmov\w+ together\b"):
-        return Query("order", True, True, regions=asked.parts)
+        return Query("order", True, not asked.denied, regions=asked.parts)
     last = asked.polar and bool(asked.regions) and asked.says(r"\blast$")
     if not (asked.has("first", "final", "order") or last) or asked.has("au_word", "when"):
         return None
@@ -295,7 +298,8 @@ def order(asked: Asked) -> Query | None:
     both = [m for m in asked.marks if m.concept == "side" and m.value in SIDES]
     if asked.polar and len(both) == 2 and both[0].at < than < both[1].at:
         later = asked.says(r"\b(?:after|later than|behind)\b")
-        return Query("order", True, regions=asked.parts, sides=(both[later].value,))
+        side = (both[later].value,)
+        return Query("order", True, asked.denied, regions=asked.parts, sides=side)
     ahead = [m for m in asked.regions if m.at < than]
     behind = [m for m in asked.regions if m.at > than]
     if ahead and behind:
@@ -303,7 +307,8 @@ def order(asked: Asked) -> Query | None:
         ahead, behind = (behind, ahead) if later else (ahead, behind)
         one, two = (expand(m.value for m in part) for part in (ahead, behind))
         sides = asked.sides if len(asked.sides) == 1 else ()
-        return Query("order", polar=asked.polar, regions=one, than=two, sides=sides)
+        denied = asked.polar and asked.denied
+        return Query("order", asked.polar, denied, regions=one, than=two, sides=sides)
     if asked.values("moment") and not asked.says(r"\b(?:what|which|who|where)\b"):
         return None
     rank = "first" if asked.has("first") else "last" if asked.has("final") or last else ""
@@ -318,7 +323,8 @@ def order(asked: Asked) -> Query | None:
         return None
     polar = polar and (bool(rank) or together or apart)
     sides = asked.sides if polar and len(asked.sides) == 1 else ()
-    return Query("order", polar, together, regions=asked.parts, rank=rank, sides=sides)
+    negated = polar and together != asked.denied  # whether one went after another, if not together
+    return Query("order", polar, negated, regions=asked.parts, rank=rank, sides=sides)
 
 
 def _end_of_all(asked: Asked) -> str:

@@ -296,8 +296,10 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
     ways = [
         asked.first == "about" and read.polar != ruled.polar and not asked.says(r"\bdid\b"),
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
-        kinds == ("moved", "side_difference") and bool(ruled.sides),
-        kinds == ("order", "direction") and ruled.negated,  # "did they move together?"
+        kinds == ("moved", "side_difference") and bool(ruled.sides or ruled.negated),
+        kinds == ("moved", "moved") and read.polar and not ruled.polar and ruled.negated,
+        kinds == ("order", "direction") and ruled.polar,  # "did they move together?"
+        kinds == ("moved", "moved") and ruled.of != read.of,
         kinds == ("moved", "moved") and ruled.moments != read.moments,
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
         # A "not" is counted by the rules.

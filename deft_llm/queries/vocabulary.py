@@ -92,7 +92,7 @@ ACTIONS: dict[tuple[int, ...], str] = {
     (12, 14): "smirk|half smile|lopsided smile|crooked smile",
     (4,): "frown|scowl|glower|corrugator|corrugator supercilii|procerus",
     (5,): "stare|goggle|wide eyed|levator palpebrae",
-    (6, 7): "squint|crow foot|crows foot|orbicularis oculi",
+    (6, 7): "squint|crow foot|crows foot|crow feet|crows feet|orbicularis oculi",
     (9, 10): "sneer|snarl",
     (9, 10, 20): "grimace|wince",
     (14,): "dimple|buccinator",
@@ -128,14 +128,14 @@ CLASSES: dict[str, str] = {
     "happiness": "happy|happiness|joy|joyful|glad|pleased|cheerful|delighted|amused|amusement|"
     "delight|pleasure|happily|joyous|overjoyed|elated|merry|thrilled|over the moon|joyfully|"
     "good humour|good humor|jolly|gleeful|happier|smiley face|chuffed|"
-    "tickled pink|exultant|jubilant",
+    "exultant|jubilant",
     "sadness": "sad|sadness|unhappy|sorrow|sorrowful|grief|gloomy|melancholy|miserable|sadly|"
     "unhappiness|tearful|feel down|feeling down|heartbroken|mournful|downcast|dejected|grieving|"
-    "sadder|saddened|gloom|gutted|bummed|bummed out|crestfallen|glum|down in the dumps|teary|"
+    "sadder|saddened|gloom|gutted|bummed|bummed out|crestfallen|glum|teary|"
     "weepy|forlorn|despondent",
     "anger": "angry|anger|mad|furious|annoyed|irritated|rage|annoyance|irritation|angrily|fury|"
     "enraged|pissed off|outraged|pissed|livid|angrier|angered|irate|infuriated|exasperated|"
-    "aggravated|raging|grumpy|peeved|irked|cheesed off|ticked off|vexed|indignant|indignation|"
+    "aggravated|raging|grumpy|peeved|irked|cheesed off|vexed|indignant|indignation|"
     "cranky|resentful|seething",
     "fear": "afraid|fear|fearful|scared|frightened|terrified|fright|scare|panicked|panic|dread|"
     "horrified|horror|terror|petrified|alarmed|spooked|terrifying|fearfully|panicky|freaked out|"
@@ -143,7 +143,7 @@ CLASSES: dict[str, str] = {
     "disgust": "disgusted|disgust|revolted|revulsion|grossed out|repulsed|repulsion|disgusting|"
     "nauseated|repelled|grossed|sickened|revolting|distaste",
     "contempt": "contemptuous|contempt|scorn|scornful|disdain|disdainful|derision|"
-    "condescending|condescension|look of contempt|contemptuously|smug|haughty|snide",
+    "condescending|condescension|look of contempt|contemptuously|smug|haughty",
     "surprise": "surprised|surprise|astonished|amazed|startled|shocked|astonishment|amazement|"
     "shock|surprising|stunned|taken aback|astounded|caught off guard|flabbergasted|dumbfounded|"
     "surprises|startle|gobsmacked|thunderstruck|bewildered|bewilderment",
