@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from deft_llm.answers import NOTHING
 from deft_llm.queries.marks import Asked
 from deft_llm.queries.query import PARTS, SIDES, Query, expand
 
@@ -247,6 +248,8 @@ def direction(asked: Asked) -> Query | None:
     told = asked.regions or asked.whether or asked.first in {"what", "which", "where", "who"}
     if not told and not asked.has("move", "region_word", "whole", "return"):
         return None
+    if asked.negated and not asked.polar:
+        return Query("moved", **asked.where)  # "what did not go up?": where to is told of all
     parted = _contrary(ways) or _parted(asked) or (asked.stays and len(asked.regions) > 1)
     if asked.polar and parted:
         # "Did the left brow go up and the right one down?": yes or no would answer for one of them.
@@ -320,7 +323,7 @@ def return_(asked: Asked) -> Query | None:
         moments = () if phase[1] in {"onset", "rise", "rising"} else ("offset",)
         return Query("moved", asked.whether, asked.negated, moments=moments, **asked.where)
     if asked.polar and asked.says(_HELD):
-        return Query("moved", True, not asked.negated, moments=("offset",))
+        return Query("moved", True, not asked.negated, aus=asked.aus, moments=("offset",))
     if not asked.has("return") and not asked.says(r"^how\b.*\bfade"):
         return None
     if asked.has("how_much") and not asked.whether:
@@ -367,11 +370,14 @@ def rests_at_end(asked: Asked) -> Query | None:
         return None
     moves = asked.says(r"\bstill (?:\w+ )?(?:mov|go|up|down|away|rais|lower|lift)\w*\b")
     moves = moves or asked.says(r"\b(?:movement|motion|anything) left\b")
-    # "Is she still smiling at the end?"
-    moves = moves or (asked.has("au", "class", "pair") and asked.says(r"\bstill\b"))
-    if not moves and not asked.stays:
+    # "Is she still smiling at the end?", but "is she still calm?" asks for rest.
+    named = {"aus": asked.aus, "classes": asked.values("class")}
+    calm = NOTHING in named["classes"]
+    moves = moves or (bool(any(named.values())) and not calm and asked.says(r"\bstill\b"))
+    if not moves and not calm and not asked.stays:
         return None
-    return Query("moved", True, moves != asked.says(_NOT), moments=("offset",), **asked.where)
+    what: dict[str, Any] = asked.where if calm else asked.where | named
+    return Query("moved", True, moves != asked.says(_NOT), moments=("offset",), **what)
 
 
 def moved(asked: Asked) -> Query | None:

@@ -64,11 +64,7 @@ def about_chat(asked: Asked) -> Query | None:
         return Query("help", aus=asked.aus)
     if asks and (moments := asked.values("moment")) and not asked.has("how_long", "when"):
         return Query("help", moments=moments)
-    if (
-        asks
-        and asked.has("au_word")
-        and asked.says(r"\b(?:combinations?|strings?|codes|coding)\b")
-    ):
+    if asks and asked.has("au_word") and asked.says(r"\b(?:combinations?|strings?|codes|coding)\b"):
         return Query("au")  # "what's the AU combination?"
     if asked.aus and asked.says(r"^what (?:would|does|do|did|should) .*\blooks?\b"):
         return Query("help", aus=asked.aus)

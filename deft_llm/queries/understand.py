@@ -317,7 +317,7 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         kinds == ("blink", "blink") and read.negated and not ruled.negated,
         kinds == ("moved", "moved") and bool(excepted(asked)),
         # Of two parts that go apart.
-        kinds == ("moved", "direction") and asked.whether and not ruled.polar,
+        kinds == ("moved", "direction") and (asked.whether or read.negated) and not ruled.polar,
         kinds == ("moved", "moved") and len(asked.regions) > 1 and read.polar and not ruled.polar,
         kinds == ("au", "au") and ruled.negated and not ruled.polar,
         kinds == ("head_motion", "head_motion") and asked.polar and not ruled.polar,

@@ -120,6 +120,37 @@ def test_of_what_did_not_move_a_denial_is_true(line: str, yes: bool) -> None:
     assert look(line, clip(table())).polarity is yes
 
 
+def test_of_a_smile_that_is_not_there_none_is_held_and_none_comes_back() -> None:
+    held = clip(BROWS, table(), returned=0.1)
+    brows = reading(held, aus=("1",))
+    assert look("moved? not au=1 moment=offset", held, brows).polarity is True
+    for line in ("moved? not au=12 moment=offset", "moved? au=12 moment=offset"):
+        found = look(line, held, brows)
+        assert found.polarity is False
+        assert reply(found).startswith("No. AU12 lip corner puller is not named")
+    found = look("moved? not class=sadness moment=offset", held, brows)
+    assert found.polarity is False and "read as surprise" in reply(found)
+
+
+def test_something_goes_up_whatever_else_falls_further() -> None:
+    mixed = clip(table(left_inner_brow=(0.0, 1.5), chin=(0.0, -0.6)))
+    assert look("direction? direction=up", mixed).polarity is True
+    assert look("direction? not direction=up", mixed).polarity is False
+    assert look("direction? direction=down", mixed).polarity is True
+
+
+def test_what_rests_moves_neither_together_nor_in_turn() -> None:
+    moving = clip(BROWS, BACK)
+    assert look("order? not region=cheek", moving).polarity is False
+    assert look("order? region=cheek", moving).polarity is False
+    assert "stay at rest" in reply(look("order? region=cheek", moving))
+
+
+def test_the_head_may_go_further_from_the_onset_than_from_the_first_frame() -> None:
+    told = reply(look("head_motion?", clip(BROWS, BACK, head_motion=2.5, head_shift=3.5)))
+    assert "2.50 px over the clip; during the movement, by up to 3.50 px from the onset" in told
+
+
 def test_a_denied_rank_is_the_opposite() -> None:
     late = clip(BROWS, BACK, late=("left mouth corner",))
     assert look("order? region=mouth rank=last", late).polarity is True

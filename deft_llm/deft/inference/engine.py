@@ -21,7 +21,7 @@ from deft_llm.queries.findings import Fact, Findings
 from deft_llm.queries.query import KINDS, TALK, Query
 
 _EXECUTES: dict[str, Callable[[Query, Sight], Findings]] = {
-    "moved": motion_queries.moved,
+    "moved": time_queries.moved,
     "direction": motion_queries.direction,
     "magnitude": motion_queries.magnitude,
     "side_difference": motion_queries.side_difference,

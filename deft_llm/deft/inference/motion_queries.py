@@ -163,8 +163,9 @@ def direction(query: Query, sight: Sight) -> Findings:
     if not query.polar:
         return Findings(query, facts=facts or still(query, sight))
     against = [row for row in rows if row not in going and _opposed(row, query, sight)]
-    # A mouth whose corners rise further than its lower lip falls goes up.
-    more = sum(row.magnitude for row in going) >= sum(row.magnitude for row in against)
+    # A mouth whose corners rise further than its lower lip falls goes up; something of a whole face
+    # goes up whatever else falls.
+    more = named or sum(row.magnitude for row in going) >= sum(row.magnitude for row in against)
     likely = () if "offset" in query.moments else _likely_going(query, sight)
     yes = more and each_side(query, (row.region for row in (*going, *likely)))
     facts = (*facts, *map(likely_fact, likely))

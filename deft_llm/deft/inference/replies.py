@@ -76,6 +76,8 @@ def _moved(found: Findings) -> list[str]:
         return _at_time(found)
     if found.query.of == "likely":
         return _nearly(found)
+    if {"named", "emotion"} & {fact.what for fact in found.facts}:
+        return _absent(found)
     for fact in found.facts:
         if fact.what == "returned":
             share = max(float(fact.value or 0.0), 0.0)
@@ -223,9 +225,10 @@ def _head(found: Findings) -> list[str]:
     if found.query.of and len(head) > 2:
         across, along = head[-2:]
         return [f"Over the clip the head moves {across} to the sides and {along} up and down."]
-    during = f", {head[1]} of it during the movement" if len(head) > 1 else ""
+    # Each from where it starts, so that either may be the larger one.
+    from_onset = f"; during the movement, by up to {head[1]} from the onset" if head[1:] else ""
     removed = "" if found.query.polar else " All of it is removed from the face's motion."
-    return [f"The head moves by up to {head[0]} over the clip{during}.{removed}"]
+    return [f"The head moves by up to {head[0]} over the clip{from_onset}.{removed}"]
 
 
 def _blink(found: Findings) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deft_llm.clip import Interval
-from deft_llm.deft.inference import reading_queries
+from deft_llm.deft.inference import motion_queries, reading_queries
 from deft_llm.deft.inference.motion_queries import STILL, parts_of, still
 from deft_llm.deft.inference.sight import Sight, places
 from deft_llm.motion.regions import REGION_NAMES
@@ -25,6 +25,14 @@ _ONE_WAY = 2.0
 #: Share of the way to the apex from which a movement is close to it; our choice.
 _CLOSE = 0.9
 _UNFOLLOWED = "the motion was measured between given frames only, not over the clip"
+
+
+def moved(query: Query, sight: Sight) -> Findings:
+    """Which regions moved; of an AU or emotion that is not there, that it is not."""
+    if (query.aus or query.classes) and (absent := _absent(query, sight)) is not None:
+        # It was not held, nor did it come back.
+        return replace(absent, polarity=False if query.polar else None)
+    return motion_queries.moved(query, sight)
 
 
 def when(query: Query, sight: Sight) -> Findings:
@@ -207,14 +215,18 @@ def order(query: Query, sight: Sight) -> Findings:
         # "not" without regions to compare asks whether all moved together: nothing did.
         compared = query.rank or parts_of(query.than)
         return _nothing_moved(query if compared else replace(query, negated=False))
-    known, moved = _half_rises(sight), {row.region: row for row in sight.rows}
-    asked = places(Query("moved", regions=(*query.regions, *parts_of(query.than))))
+    known, moving = _half_rises(sight), {row.region: row for row in sight.rows}
+    place = Query("moved", regions=(*query.regions, *parts_of(query.than)))
+    asked = places(place)
+    compared = query.rank or parts_of(query.than) or query.sides
+    if query.polar and query.regions and not (compared or moving.keys() & set(asked)):
+        return Findings(query, False, still(place, sight))  # neither together nor one by one
     timed = {name: known[name] for name in sorted(known, key=lambda n: known[n][0])}
     # If none of those asked about has a time, all that moved are shown.
     shown = {name: value for name, value in timed.items() if name in asked} or timed
     shown = shown if query.regions else _telling(shown)
     facts = tuple(
-        Fact(name, "time", round(at, 3), "s", (moved[name],), sight.rise)
+        Fact(name, "time", round(at, 3), "s", (moving[name],), sight.rise)
         for name, (at, _) in shown.items()
     )
     if not facts:
