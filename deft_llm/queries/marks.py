@@ -59,7 +59,7 @@ _DENIES = (
 )
 # "AU 1 2 and 5", but not the time or the distance of "AU 12 0.5 s".
 _AUS = re.compile(
-    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d+(?![\d.]| ?(?:ms|s|px|%)\b)"
+    r"\b(?:au|action units?|units?)(?: numbers?)? ((?:\d+(?!\d|\.\d| ?(?:ms|s|px|%)\b)"
     r"(?: ?(?:,|and|or|\+|/|&) ?| (?=\d))?(?:au )?)+)"
 )
 _CODED = re.compile(r"\b([lr])(\d{1,2})\b")

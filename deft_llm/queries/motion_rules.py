@@ -190,7 +190,9 @@ def magnitude(asked: Asked) -> Query | None:
     listed = listed and not asked.says(r"\bhow\b")
     if bound and not polar and asked.limited in {"px", "pixel"} and listed:
         return Query("magnitude", bound=bound, **asked.where)  # "which parts moved less than 1 px?"
-    if polar and bound and bound[0] == "less" and asked.limited in {"px", "pixel"} and _any(asked):
+    every = asked.says(r"\b(?:everything|every|each|all)\b")
+    many = (bound is not None and bound[0] == "less" and _any(asked)) or every
+    if polar and bound and asked.limited in {"px", "pixel"} and many:
         # Of several regions, the largest says nothing about the least.
         return Query("magnitude", bound=bound, **asked.where)
     sized = asked.has("how_much") or asked.says(r"\bpx\b|\bpixels?\b")
@@ -391,7 +393,7 @@ def moved(asked: Asked) -> Query | None:
         # "Anything but" denies nothing before a place.
         any_ = asked.says(r"\b(?:any|some)thing but\b")
         return Query("moved", asked.whether or any_, asked.negated and not any_, regions=others)
-    if polar and asked.negated and _any(asked):
+    if polar and (asked.denied or asked.stays) and asked.negated and _any(asked):
         return Query("moved", negated=True, **asked.where)  # "did any part not move?"
     acts = asked.has("move") or asked.stays or (asked.has("expression") and polar)
     if asked.sides and asked.says(r"\b(?:anything|something)$"):

@@ -257,6 +257,9 @@ def au(asked: Asked) -> Query | None:
             r"\b(?:without|but no|and no|and not|but not|no|not (?:au )?\d+|"
             r"(?:but|and|while) .*(?:absent|missing|inactive|not))\b"
         )
+        if asked.polar and asked.regions and asked.says(r"\bbut not\b"):
+            eyes = (6,) if "lower lid" in asked.parts else ()  # a smile that reaches them
+            return Query("au", aus=(*asked.aus, *eyes))
         polar = asked.polar and not (asked.choice("au") or rather or apart)
         joined = asked.says(r"\b(?:both|all|and|with)\b") or "+" in asked.text
         every = polar and several and joined and "or" not in asked.words

@@ -294,6 +294,9 @@ def order(asked: Asked) -> Query | None:
         return Query("order")
     if asked.has("order") and asked.says(r"\bor one (?:after|by)\b"):
         return Query("order")
+    beside = len(asked.mentions) > 1 or asked.regions
+    if asked.polar and asked.aus and beside and asked.says(r"\b(?:before|after|earlier|later)\b"):
+        return Query("order")  # of the regions: "did the smile come before the brow raise?"
     than = next((m.at for m in asked.marks if m.concept in {"first", "final"}), 9999)
     both = [m for m in asked.marks if m.concept == "side" and m.value in SIDES]
     if asked.polar and len(both) == 2 and both[0].at < than < both[1].at:

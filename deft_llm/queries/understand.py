@@ -297,24 +297,16 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         asked.first == "about" and read.polar != ruled.polar and not asked.says(r"\bdid\b"),
         asked.whether and kinds in {("au", "confidence"), ("emotion", "why"), ("au", "why")},
         kinds == ("moved", "side_difference") and bool(ruled.sides or ruled.negated),
-        kinds == ("moved", "moved") and read.polar and not ruled.polar and ruled.negated,
         kinds == ("order", "direction") and ruled.polar,  # "did they move together?"
-        kinds == ("moved", "moved") and ruled.of != read.of,
-        kinds == ("moved", "moved") and ruled.moments != read.moments,
+        kinds[0] == kinds[1] and _says_otherwise(asked, ruled, read),
         kinds in {("why_not", "why"), ("blink", "au"), ("summary", "why")},
-        # A "not" is counted by the rules.
-        kinds[0] == kinds[1] and ruled.polar and read.polar and ruled.negated != read.negated,
-        kinds[0] == kinds[1] and asked.ranged and read.polar,
-        kinds == ("how_long", "how_long")
-        and asked.has("micro")
-        and (ruled.bound or ("",))[0] != (read.bound or ("",))[0],
-        kinds == ("blink", "blink") and read.polar != ruled.polar,
         kinds == ("how_long", "moved") and bool(ruled.moments),
-        kinds in {("moved", "count"), ("direction", "count"), ("compare", "probability")},
+        kinds in {("moved", "count"), ("direction", "count")} and not ruled.polar,
+        kinds == ("compare", "probability") and ruled.rank == "second",
         kinds == ("moved", "au") and bool(ruled.moments),  # "did she hold the smile?"
+        kinds == ("magnitude", "au") and ruled.negated,  # "is the smile not strong?"
         kinds == ("compare", "side_difference"),
         kinds == ("au", "blink") and 45 not in ruled.aus,  # "is the mouth shut?"
-        kinds == ("blink", "blink") and read.negated and not ruled.negated,
         kinds == ("moved", "moved") and bool(excepted(asked)),
         # Of two parts that go apart.
         kinds == ("moved", "direction") and (asked.whether or read.negated) and not ruled.polar,
@@ -333,6 +325,26 @@ def _is_another(asked: Asked, ruled: Query | None, read: Query | None) -> bool:
         # "Any AU at all?", where "could you list the AUs?" is no question of yes or no.
         kinds == ("au", "au") and asked.whether and ruled.polar and asked.first not in _MAY,
         asked.has("micro") and "or" in asked.words and ruled == Query("how_long"),
+    ]
+    return any(ways)
+
+
+def _says_otherwise(asked: Asked, ruled: Query, read: Query) -> bool:
+    """Whether a query of the same kind takes a "not", a phase or a limit for another."""
+    opens = read.polar and not ruled.polar
+    # "Isn't it fear?" denies nothing; the rules count each "not" that is said.
+    denies = ruled.polar and read.polar and ruled.negated != read.negated
+    told = ruled.negated or "not" in asked.words or asked.says(r"\bor no\b")
+    limits = ((ruled.bound or ("",))[0], (read.bound or ("",))[0])
+    ways = [
+        denies and told,
+        opens and asked.ranged,
+        ruled.kind == "moved" and opens and ruled.negated,
+        ruled.kind == "moved" and ruled.negated and ruled.of != read.of,
+        ruled.kind == "moved" and bool(ruled.moments) and not read.moments,
+        ruled.kind == "moved" and not ruled.polar and asked.says(r"\b(?:onset|rise|rising) phase$"),
+        ruled.kind == "how_long" and asked.has("micro") and limits[0] != limits[1],
+        ruled.kind == "blink" and (opens or (read.negated and not ruled.negated)),
     ]
     return any(ways)
 
