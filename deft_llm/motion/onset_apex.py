@@ -148,8 +148,10 @@ def lids_down(lids: FloatArray, times: NDArray[np.float64]) -> FloatArray:
     begin = np.maximum(begin, times[0]) - 1e-9
     first = np.searchsorted(times, begin)
     stop = np.searchsorted(times, begin + _USUAL_TIME + 2e-9, side="right")
-    usual = [np.median(lids[i:j]) for i, j in zip(first, stop, strict=True)]
-    return np.asarray(lids - np.array(usual, np.float32), np.float32)
+    # In a short clip most frames look at the same others, and medians are slow.
+    looks = list(zip(first.tolist(), stop.tolist(), strict=True))
+    usual = {(i, j): np.median(lids[i:j]) for i, j in set(looks)}
+    return np.asarray(lids - np.array([usual[look] for look in looks], np.float32), np.float32)
 
 
 def returning_intervals(
