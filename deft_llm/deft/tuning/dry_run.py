@@ -79,11 +79,11 @@ def _stage_lines(
         f"{'':<17}about {room / GIB:.2f} GiB a process: weights {cost.weights / GIB:.2f}, "
         f"gradients and AdamW {cost.states / GIB:.2f}, activations {cost.activations / GIB:.2f}"
     )
-    if recipe.text_model.name_or_path:
+    if recipe.text_model.name_or_path and name != "reward":  # DeepSpeed is refused there
         two = [cost.weights + cost.states / n + cost.activations for n in _GPUS]
         three = [(cost.weights + cost.states) / n + cost.activations for n in _GPUS]
         shown = f"ZeRO-2 {', '.join(f'{x / GIB:.2f}' for x in two)} GiB"
-        if not recipe.text_model.quantize:  # packed weights are not split
+        if not recipe.text_model.lora_rank:  # ZeRO-3 does not carry adapters (``missing``)
             shown += f"; ZeRO-3 {', '.join(f'{x / GIB:.2f}' for x in three)} GiB"
         yield f"{'':<17}each of {', '.join(map(str, _GPUS))} GPUs: {shown}"
     gpu = recipe.device == "cuda" or recipe.text_model.name_or_path is not None

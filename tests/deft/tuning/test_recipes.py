@@ -139,7 +139,8 @@ def test_the_estimate_of_a_7b_model_fits_the_gpus_that_its_recipes_name(unconnec
         text = "\n".join(estimate_cost(values, name))
         assert "language_model 7.62 B; 7.66 B in all" in text
         assert "3000 steps of 16 conversations, 15.07 M tokens; trains 84.99 M (1.1%)" in text
-        assert ("ZeRO-3" in text) is (name == "lora")  # packed weights are not split
+        # ZeRO-3 refuses adapters, so no room is reckoned for it.
+        assert "ZeRO-2" in text and "ZeRO-3" not in text
         assert "at the 150 TFLOP/s assumed of an A100" in text
         assert "not here         made for a CUDA GPU" in text
         assert ("needs the package bitsandbytes" in text) is (name == "qlora")
@@ -148,6 +149,19 @@ def test_the_estimate_of_a_7b_model_fits_the_gpus_that_its_recipes_name(unconnec
     assert need["qlora"] < 0.7 * need["lora"]
     assert need["qlora"] < 24
     assert need["lora"] < 40
+
+
+def test_room_is_reckoned_for_what_can_be_launched(unconnected: None) -> None:
+    """DeepSpeed refuses rewards; ZeRO-3 takes whole weights."""
+    values = read_yaml(CONFIGS / "deft" / "qwen2.5-7b-lora.yaml")
+    values.pop("task")
+    values["text_model"] = {"name_or_path": "Qwen/Qwen2.5-7B-Instruct", "dtype": "bfloat16"}
+    lines = estimate_cost({**values, "reward": {"steps": 10}, "validation": None}, "whole")
+    starts = {line.split()[0]: i for i, line in enumerate(lines) if not line.startswith(" ")}
+    instruct = lines[starts["instruct"] : starts["reward"]]
+    assert any("ZeRO-2" in line and "ZeRO-3" in line for line in instruct)
+    reward = lines[starts["reward"] : starts["not"]]
+    assert "about" in reward[1] and not any("ZeRO" in line for line in reward)
 
 
 def test_zero_spreads_what_its_stage_spreads(unconnected: None) -> None:
