@@ -147,7 +147,7 @@ def test_blink_and_gaze(ict: Head) -> None:
 
 
 def test_wrong_files_are_named(tmp_path: Path, obj_folder: Path) -> None:
-    with pytest.raises(UserError, match="needs a path"):
+    with pytest.raises(UserError, match="needs a path, got none; set DEFT_ICT to it"):
         load_head("ict")
     with pytest.raises(UserError, match="no ICT-FaceKit model"):
         load_head("ict", tmp_path / "absent")

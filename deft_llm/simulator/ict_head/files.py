@@ -75,7 +75,10 @@ def read_ict(path: Path | None) -> IctData:
         UserError: the path is missing or holds something else.
     """
     if path is None:
-        raise UserError(f"the head 'ict' needs a path, got none; {_EXPECTED}")
+        raise UserError(
+            "the head 'ict' needs a path, got none; set DEFT_ICT to it, or DEFT_DATA to the folder "
+            f"around ict_facekit/; {_EXPECTED}"
+        )
     path = Path(path)
     if path.is_dir():
         packed = path / "ict_facekit.safetensors"
