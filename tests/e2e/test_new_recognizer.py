@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm.data.features import Features
+from deft_llm.data.inputs import INPUTS
 from deft_llm.deft.backbones import ExpertBackbone, resolve_backbones
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.modeling_deft import DeftForConditionalGeneration
@@ -50,6 +51,13 @@ def tiny_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     found.loader.exec_module(module)
     monkeypatch.setitem(RECOGNIZERS, "tiny_flow", "tiny_flow:TinyFlowNet")
     yield
+
+
+def test_the_page_lists_every_input() -> None:
+    rows = PAGE.read_text(encoding="utf-8").partition("The inputs that exist:")[2]
+    table = rows.partition("They are made in")[0]
+    named = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.strip().splitlines()]
+    assert sorted(sum(named, [])) == sorted(INPUTS)
 
 
 def test_the_page_shows_sixty_lines() -> None:
