@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -96,6 +97,16 @@ def test_imports_run_one_way(module: str) -> None:
         assert LEVEL[other] <= LEVEL[part], f"{module} imports {name}, which lies above it"
         both = {part, other} <= MODEL_PACKAGES
         assert not both, f"{module} imports {name}: model packages do not know each other"
+
+
+def test_contributing_has_the_same_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = text.partition("## The direction of imports")[2].split("```")[1]
+    order = re.findall(r"^[a-z].*", re.sub(r" {2,}.*", "", block), re.MULTILINE)
+    named = [part for line in order for part in re.findall(r"\w+(?=,|$)", line)]
+    parts = [part for part in named if part in LEVEL]
+    assert set(LEVEL) - set(parts) == {"__main__"}
+    assert [LEVEL[part] for part in parts] == sorted(LEVEL[part] for part in parts)
 
 
 def test_no_circles() -> None:
