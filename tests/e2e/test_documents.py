@@ -78,6 +78,35 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
             assert anchor in map(heading_anchor, headings), target
 
 
+def measured(benchmark: str) -> dict[str, str]:
+    """The figures of a benchmark in eval/RESULTS.md, with two decimals."""
+    text = (ROOT / "eval" / "RESULTS.md").read_text(encoding="utf-8")
+    part = text.partition(f"eval/benchmarks/{benchmark}.yaml")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \| (-?[\d.e+-]+) \|", part, re.MULTILINE)
+    # + 0.0 makes -0.00 a plain 0.00.
+    return {name: f"{round(float(value), 2) + 0.0:.2f}" for name, value in rows}
+
+
+def test_figures_of_the_readme_are_those_that_were_measured() -> None:
+    got, text = measured("simulated"), (ROOT / "README.md").read_text(encoding="utf-8")
+    lost = [got[f"drop_without_{expert}"] for expert in ("structure", "texture", "motion")]
+    assert f"| UF1 lost | {' | '.join(lost)} |" in text
+    for row, name in (("held", "held"), ("large, 3 to 20 px", "macro"), ("on a head", "turned")):
+        uf1, ceiling = got[f"{name}_uf1"], got[f"{name}_ceiling_uf1"]
+        aus, *claims = (
+            got[f"grammar_{name}_{part}"]
+            for part in ("au_macro_f1", "claim_precision", "claim_recall")
+        )
+        figures = f"| {uf1} ({ceiling}) | {aus} | {', '.join(claims)} |"
+        assert re.search(rf"^\| {row}.* {re.escape(figures)}$", text, re.MULTILINE), figures
+
+
+def test_what_is_said_of_both_readers_of_questions_was_measured() -> None:
+    got, text = measured("chat"), (ROOT / "docs" / "own_video.md").read_text(encoding="utf-8")
+    heard = [got[f"{name}_heard"].removeprefix("0.") for name in ("embedded", "smollm2")]
+    assert f"they hear {' and '.join(heard)} %" in text
+
+
 def test_the_pages_print_commands() -> None:
     """Without one, the tests above would pass by looking at nothing."""
     assert sum(map(len, map(commands, PAGES))) > 150
