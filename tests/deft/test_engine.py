@@ -132,6 +132,12 @@ def test_of_a_smile_that_is_not_there_none_is_held_and_none_comes_back() -> None
     assert found.polarity is False and "read as surprise" in reply(found)
 
 
+def test_what_never_moved_is_not_still_moving_at_the_end() -> None:
+    still, cheek = "moved? not moment=offset", "moved? not region=cheek moment=offset"
+    for found in (look(still, clip(table())), look(cheek, clip(BROWS, BACK))):
+        assert found.polarity is None and not reply(found).startswith(("Yes", "No."))
+
+
 def test_something_goes_up_whatever_else_falls_further() -> None:
     mixed = clip(table(left_inner_brow=(0.0, 1.5), chin=(0.0, -0.6)))
     assert look("direction? direction=up", mixed).polarity is True

@@ -135,7 +135,8 @@ def _returned(query: Query, sight: Sight) -> Findings:
     rise, fall = sight.measurement.table_apex, sight.measurement.table_offset
     names = [row.region for row in sight.rows if row.region in places(query)]
     if not names:
-        return Findings(query, query.negated, still(query, sight))
+        # Nothing came back; but nothing is held, cut off or still there at the end either.
+        return Findings(query, None if query.negated else False, still(query, sight))
     index = [REGION_NAMES.index(name) for name in names]
     out = np.stack([rise.u, rise.v])[:, index]
     back = np.stack([fall.u, fall.v])[:, index]
