@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft_llm.cli.lines import counted
 from deft_llm.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -38,29 +37,19 @@ def find_clips(arguments: Sequence[Path], passed_over: Path | None = None) -> li
     """All clips that the arguments name, in natural order inside each folder.
 
     A folder of pictures is one clip. In any other folder the videos are the clips, and so are those
-    of its subfolders; hidden files and results of earlier runs are passed over, and a clip that
-    several arguments hold is taken once. An argument that names no clip is returned with its
-    problem, since the others may be good.
+    of its subfolders; hidden files and results of earlier runs are passed over. An argument that
+    names no clip is returned with its problem, since the others may be good.
 
     Args:
         arguments: What the user gave.
         passed_over: A folder, inside the others, whose pictures are no clip.
     """
-    found: list[FoundClip] = []
-    given: set[Path] = set()
+    found = []
     for argument in arguments:
         try:
-            clips = _clips_of(argument, passed_over)
+            found += _clips_of(argument, passed_over)
         except UserError as error:
             found.append(FoundClip(argument, problem=str(error)))
-            continue
-        # Twice in a table, a clip would count twice; links count as clips of their own.
-        places = [Path(os.path.abspath(clip.path)) for clip in clips]
-        found += [clip for clip, place in zip(clips, places, strict=True) if place not in given]
-        if twice := given.intersection(places):
-            what = counted(len(twice), "clip")
-            logger.warning("%s: %s given before, and taken once", argument, what)
-        given.update(places)
     return found
 
 

@@ -46,16 +46,6 @@ def test_several_arguments_stay_in_their_order(tmp_path: Path) -> None:
     assert found(root / "b.mp4", root / "a") == [("b.mp4", "."), ("1.mp4", ".")]
 
 
-def test_a_clip_that_is_given_twice_counts_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tree(tmp_path, "b.mp4", "a/1.mp4", "a/2.mp4")
-    monkeypatch.chdir(root)
-    once = [("2.mp4", "."), ("1.mp4", "."), ("b.mp4", ".")]
-    assert found(root / "a/2.mp4", Path("a"), Path("b.mp4"), root / "a/../b.mp4") == once
-    assert caplog.text.count("1 clip given before, and taken once") == 2
-
-
 def test_reports_of_earlier_runs_are_no_clips(tmp_path: Path) -> None:
     root = tree(tmp_path, "a.mp4", "out/a/explanation.json", "out/a/overlay.png", "out/a/x.png")
     assert found(root) == [("a.mp4", ".")]
