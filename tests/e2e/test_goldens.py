@@ -183,7 +183,7 @@ def _on_any_processor(folder: Path) -> Any:
     """
     pinned = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     file = folder / "explanations.json"
-    command = [sys.executable, __file__, "--explanations", file]
+    command = [sys.executable, __file__, "--explanations", str(file)]
     subprocess.run(command, env={**os.environ, **pinned}, check=True)
     return json.loads(file.read_text(encoding="utf-8"))
 
