@@ -94,9 +94,12 @@ def prepare(
     workers: Annotated[int, typer.Option(help="processes", min=1)] = os.cpu_count() or 1,
     yunet: Annotated[Path | None, typer.Option(help="YuNet's ONNX, to find faces")] = None,
     landmarks: Annotated[
-        str,
-        typer.Option(metavar="FINDER", help="what places landmarks: network, face-mesh or mean"),
-    ] = "network",
+        str | None,
+        typer.Option(
+            metavar="FINDER",
+            help="what places the landmarks: network (the default), face-mesh or mean",
+        ),
+    ] = None,
     raw: Annotated[
         bool, typer.Option(help="store frames for mol and mpfnet, 0.6 MB a clip")
     ] = False,
@@ -111,7 +114,8 @@ def prepare(
     from deft_llm.data.raw_frames import RAW_SIDE
 
     # Raw frames are kept at a size or, by 0, not at all.
-    values = {"yunet": yunet, "landmarks": landmarks, "raw": RAW_SIDE if raw else 0}
+    named = {} if landmarks is None else {"landmarks": landmarks}
+    values = {"yunet": yunet, "raw": RAW_SIDE if raw else 0, **named}
     settings = validate_settings(PrepareSettings, values, "prepare")
     reading = read_named(name, folder)
     with stoppable(f"what was measured is in {cache}; the same command goes on"):

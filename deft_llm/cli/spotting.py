@@ -20,6 +20,7 @@ from deft_llm.files import text_of
 
 if TYPE_CHECKING:
     from deft_llm.cli.search_log import SearchLog
+    from deft_llm.cli.spotted_files import Searched
     from deft_llm.clip import Expression
     from deft_llm.deft.inference.explainer import Explainer
     from deft_llm.media.options import ReadOptions
@@ -125,7 +126,7 @@ class Spotting:
             # A video without a face was searched to its end all the same.
             self._write(clip, read, log, finder, whole=ended)
             raise VideoFailed(str(error)) from error
-        self._tell(clip, log, finder, self._write(clip, read, log, finder, whole=True))
+        self._tell(clip, self._write(clip, read, log, finder, whole=True))
 
     def finish(self, several: bool) -> None:
         """Write MEGC's table; of several videos, say how many were found a minute."""
@@ -247,8 +248,8 @@ class Spotting:
 
     def _write(
         self, clip: FoundClip, read: range, log: SearchLog, finder: Finder, whole: bool
-    ) -> list[Spotted]:
-        """Write the video's files, and its rows and objects; what they list."""
+    ) -> Searched:
+        """Write the video's files, and its rows and objects."""
         from deft_llm.cli.spotted_files import Searched, record_of, row_of, write_files
         from deft_llm.spotters.spot import listed
 
@@ -261,13 +262,12 @@ class Spotting:
         # MEGC scores micro-expressions apart from macro-expressions.
         micro = tuple(each.expression for each in found if each.kind == "micro")
         self.spotted[video_key(clip)] = micro
-        return found
+        return searched
 
-    def _tell(
-        self, clip: FoundClip, log: SearchLog, finder: Finder, found: Sequence[Spotted]
-    ) -> None:
+    def _tell(self, clip: FoundClip, searched: Searched) -> None:
         """Say what a video that was searched to its end holds, and count it."""
-        for remark in _remarks(log, found, finder):
+        log, found = searched.log, searched.found
+        for remark in searched.remarks:
             self.lines.say("note", remark)
         # Of a search that goes on, a part of another may yet be listed by itself.
         log.keep_pictures({each.expression.interval.apex for each in found})

@@ -22,11 +22,7 @@ _OPEN = frozenset(
     measure output return produce write fill justify argue spell walk follow count print answer
     identify detail outline select choose pick determine get interpret read decide guess""".split()  # noqa: SIM905
 )
-_NUMBERS = {
-    **{"half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1},
-    **{"a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0},
-    **{"four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0, "nine": 9.0, "ten": 10.0},
-}
+_NUMBERS = {"half": 0.5, "a": 1, "an": 1, **spelling.SHARES, **spelling.SPELT}
 _NUMBER = (
     r"(\d+(?:\.\d+)?|half|third|quarter|fifth|tenth|one|two|three|four|five|six|seven|eight|nine|"
     r"ten|an?)"
@@ -276,7 +272,7 @@ class Asked:
         match = _BOUND.search(" ".join(self.words)) or _BOUND.search(self.text)
         if match is None or (match[2] in {"a", "an"} and not match["unit"]):
             return None
-        number = _NUMBERS.get(match[2]) or float(match[2] if match[2][0].isdigit() else 0)
+        number = float(_NUMBERS.get(match[2], match[2]))
         unit = match["unit"] or ""
         number /= {"ms": 1000.0, "%": 100.0, "percent": 100.0}.get(unit, 1.0)
         if match[0].startswith("at least") and unit in {"ms", "s", "second"}:

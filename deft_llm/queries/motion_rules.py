@@ -269,17 +269,21 @@ def direction(asked: Asked) -> Query | None:
 
 def _parted(asked: Asked) -> bool:
     """Whether one part is said to move and another not to: "did the brows move, not the mouth?"."""
-    several = len({mark.value for mark in asked.regions}) > 1
-    contrast = asked.says(_BUT_NOT) or asked.says(_NOT_BUT) or re.search(_NOT_THAT, asked.text)
-    return several and bool(contrast)
+    return len({mark.value for mark in asked.regions}) > 1 and _contrasted(asked)
 
 
 def _sides_parted(asked: Asked) -> bool:
     """Whether a side is said to move and the other not to: "the left one, but not the right?"."""
     both = set(SIDES) <= set(asked.values("side"))
-    contrast = asked.says(_BUT_NOT) or asked.says(_NOT_BUT) or re.search(_NOT_THAT, asked.text)
     rests = asked.stays and asked.says(r"\b(?:but|and|while|whereas|though)\b")
-    return asked.polar and both and bool(contrast or rests)
+    return asked.polar and both and (_contrasted(asked) or rests)
+
+
+def _contrasted(asked: Asked) -> bool:
+    """Whether something is said of one and denied of another."""
+    return (
+        asked.says(_BUT_NOT) or asked.says(_NOT_BUT) or re.search(_NOT_THAT, asked.text) is not None
+    )
 
 
 def _contrary(ways: tuple[str, ...]) -> bool:

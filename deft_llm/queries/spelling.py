@@ -11,22 +11,23 @@ from deft_llm.queries.ordinary import NEIGHBOURS
 
 _WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|%")
 _TAG = re.compile(r"<[^<>]{0,200}>")
-_SPELT = {
+#: Number words, and words for shares of one.
+SPELT = {
     **{"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8},
     **{"nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14},
     **{"fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18, "nineteen": 19},
     **{"twenty": 20},
 }
-_SHARES = {"third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "hundredth": 0.01}
+SHARES = {"third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1, "hundredth": 0.01}
 
 
 def _spelt(said: re.Match[str]) -> str:
-    return f"{said[1]} {_SPELT[said[2]]}"
+    return f"{said[1]} {SPELT[said[2]]}"
 
 
 def _share(said: re.Match[str]) -> str:
-    number = _SPELT[said[1]] if said[1] in _SPELT else int(said[1])
-    return f"{round(number * _SHARES[said[2]], 3):g} s"
+    number = SPELT[said[1]] if said[1] in SPELT else int(said[1])
+    return f"{round(number * SHARES[said[2]], 3):g} s"
 
 
 _SHORT = (
@@ -79,9 +80,9 @@ _SHORT = (
     ),
     (re.compile(r"\b(au|action units?)s?[\s\-_#.]*(\d)"), r"\1 \2"),
     # "AU twelve", "three tenths of a second".
-    (re.compile(rf"\b(au|action units?) ({'|'.join(_SPELT)})\b"), _spelt),
+    (re.compile(rf"\b(au|action units?) ({'|'.join(SPELT)})\b"), _spelt),
     (
-        re.compile(rf"\b({'|'.join(_SPELT)}|\d) ({'|'.join(_SHARES)})s? of (?:a|one) second\b"),
+        re.compile(rf"\b({'|'.join(SPELT)}|\d) ({'|'.join(SHARES)})s? of (?:a|one) second\b"),
         _share,
     ),
     (re.compile(r"\bfacs\b"), "facscode"),
