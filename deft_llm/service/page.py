@@ -87,8 +87,8 @@ class Page:
         with session.answering:
             if not session.waiting:  # another clip was explained meanwhile
                 return
-            # This list object: explaining another clip gives the session a new list, so an answer
-            # that is still running goes to the old conversation.
+            # This list object: explaining another clip gives the session a new list. An answer that
+            # is still running belongs to the old conversation, which the page shows no more.
             seen, turns = self.sessions.clip(key), session.turns
             turn = cards.ChatTurn(session.waiting.pop(0), ())
             earlier = [(t.question, t.text) for t in turns]
@@ -97,16 +97,20 @@ class Page:
                 answer = self.service.answer(seen, earlier, turn.question, choice)
                 written = markdown([(turn.question, answer)])
                 for text in answer.growing():
+                    if session.turns is not turns:
+                        return
                     said = link_sentences(text, seen)
                     turn = cards.ChatTurn(turn.question, said, True, answer.query, written)
                     unfinished = replace(turn, finished=False)
                     yield self._talk(seen, [*turns, unfinished, *_open(session.waiting)])
             # The question has left the queue: show the conversation without it, then the error.
             except UserError:
-                yield self._talk(seen, [*turns, *_open(session.waiting)])
+                if session.turns is turns:
+                    yield self._talk(seen, [*turns, *_open(session.waiting)])
                 raise
             turns.append(turn)
-            yield self._talk(seen, [*turns, *_open(session.waiting)])
+            if session.turns is turns:
+                yield self._talk(seen, [*turns, *_open(session.waiting)])
 
     def magnify(self, key: str, factor: float) -> str:
         """The interval as filmed and magnified."""

@@ -354,6 +354,25 @@ def test_answers_keep_the_order_of_questions(
         page.take("x", " <> ")
 
 
+def test_an_answer_about_the_clip_before_is_not_shown_below_another(
+    tmp_path: Path, seen: ClipResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = ClipService(Models(tmp_path))
+    page = Page(service, Sessions(tmp_path))
+    page.sessions.get("x").seen = seen
+    said = Answer("Yes. The left inner brow moves up.", Findings(Query("moved"), True))
+    monkeypatch.setattr(service, "answer", lambda *_: said)
+    monkeypatch.setattr(service, "explain_interval", lambda *_: seen)
+    page.take("x", "of the first?")
+    running = page.answer("x", "embedded", 0.0, [])
+    assert "of the first?" in next(running)
+    page.measure_again("x", 0, 1, 2, "embedded", [])
+    page.take("x", "of the second?")
+    assert list(running) == []
+    html = list(page.answer("x", "embedded", 0.0, []))[-1]
+    assert "of the second?" in html and "of the first?" not in html
+
+
 # ------------------------------------------------------------------ evidence, batch, windows
 
 
