@@ -64,7 +64,8 @@ def _value(cell: Element) -> Any:
         return float(cell.get(f"{_OFFICE}value", "nan"))
     if kind == "date":
         return cell.get(f"{_OFFICE}date-value", "").replace("T", " ")
-    text = "\n".join("".join(line.itertext()) for line in cell.iter(f"{_TEXT}p"))
+    # Of the cell itself: a comment on it holds paragraphs of its own, one level down.
+    text = "\n".join("".join(line.itertext()) for line in cell.findall(f"{_TEXT}p"))
     return text or None
 
 

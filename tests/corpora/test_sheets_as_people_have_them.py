@@ -205,7 +205,9 @@ def open_document_cell(cell: Any, span: int) -> str:
     if isinstance(cell, int):
         value = f'office:value-type="float" office:value="{cell}"'
         return f"<table:table-cell {value}{spanned}/>"
-    text = f"<text:p>{cell}</text:p>"
+    # LibreOffice writes a comment on a cell before its text.
+    comment = "<office:annotation><text:p>see row 12</text:p></office:annotation>"
+    text = f"{comment}<text:p>{cell}</text:p>"
     return f'<table:table-cell office:value-type="string"{spanned}>{text}</table:table-cell>'
 
 
