@@ -20,7 +20,7 @@ from deft_llm import facs
 from deft_llm.clip import Expression, Interval
 from deft_llm.corpora.cells import as_text, tables
 from deft_llm.corpora.headers import find_header
-from deft_llm.corpora.sheets import frame_number
+from deft_llm.corpora.sheets import NOT_CODED, frame_number
 from deft_llm.errors import UserError, did_you_mean
 from deft_llm.files import write_bytes
 from deft_llm.metrics.spotting import SpottedVideo
@@ -32,7 +32,6 @@ VideoKey = tuple[str, str]
 Found = Mapping[VideoKey, tuple[Expression, ...]]
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
-_NOT_CODED = frozenset({"", "-1", "/"})  # an apex, in the sheets of corpora
 _HEADERS: dict[str, tuple[str, ...]] = {
     # "clip" is what the sheets of all corpora call it, with all its other names.
     **{"subject": ("subject",), "clip": ("video", "vid"), "onset": ("onset", "pred_onset")},
@@ -166,7 +165,7 @@ def _interval(
             f"{where}: onset {row['onset']} after offset {row['offset']}; expected an onset before "
             "its offset"
         )
-    coded = row.get("apex", "") not in _NOT_CODED
+    coded = row.get("apex", "").lower() not in NOT_CODED
     apex = _frame(row, "apex", first, where) if coded else (onset + offset) // 2
     return Interval(onset, min(max(apex, onset), offset), offset)
 

@@ -75,7 +75,7 @@ def test_an_apex_is_read(tmp_path: Path) -> None:
     assert [each.interval for each in rows] == [Interval(10, 11, 20), Interval(29, 29, 39)]
 
 
-@pytest.mark.parametrize("apex", ["", "-1", "/"])
+@pytest.mark.parametrize("apex", ["", "-1", "/", "-", "nan", "NaN", "?"])
 def test_an_apex_that_is_not_coded_is_the_middle(apex: str, tmp_path: Path) -> None:
     text = f"subject,video,onset,apex,offset,emotion\n1,v,11,{apex},21,others\n"
     rows = read_spotting(_file(tmp_path, text))["1", "v"]
