@@ -59,7 +59,7 @@ class SearchLog:
         parent = out.joinpath(*map(safe_name, clip.folder.parts))
         name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
         # The source apart: it says whose folder this is, also when the settings change.
-        head = {"source": mark, "key": digest(f"{_VERSION} {settings}", _state(clip.path))}
+        head = {"source": mark, "key": digest(f"{_VERSION} {settings}", state(clip.path))}
         try:
             log = cls(_folder(parent, name, mark))
             if not log._read(head):
@@ -126,10 +126,10 @@ class SearchLog:
         return True
 
 
-def _state(path: Path) -> str:
-    """Changes when the video does."""
+def state(path: Path) -> str:
+    """Changes when a file does, or one of a folder's: a video, its frames, or a model."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    # Size and time, not the content: a long video takes minutes to read.
+    # Size and time, not the content: a long video takes minutes to read, as a large model does.
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
     return json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
 

@@ -95,7 +95,7 @@ class Spotting:
         # Outside the block below: a finder that cannot be loaded is not the fault of this video.
         finder = self._finder(seconds)
         options, read = self._introduced(clip.path)
-        explained = str(self.checkpoint) if self.checkpoint else ""
+        explained = self._model_state
         settings = (finder.key, options, explained, bool(explained) and self.macro)
         log = SearchLog.open(self.out, clip, settings)
         known = tuple(log.seen)
@@ -167,6 +167,16 @@ class Spotting:
         """The model."""
         assert self.checkpoint is not None
         return load_explainer(self.checkpoint)
+
+    @cached_property
+    def _model_state(self) -> str:
+        """Changes when what explains does, also a model trained anew in its folder; "" if none."""
+        if self.checkpoint is None:
+            return ""
+        from deft_llm.cli.search_log import state
+        from deft_llm.deft.inference.adapted import model_path
+
+        return f"{self.checkpoint} {state(model_path(self.checkpoint))}"
 
     def _introduced(self, path: Path) -> tuple[ReadOptions, range]:
         """Tell of a video; returns how it is read, and the numbers of the frames that are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -290,6 +291,20 @@ def test_other_settings_leave_no_page_of_the_old_ones(
     assert run("spot", video).status == 0 and page.is_file()
     assert run("spot", video, "--stride", "2").status == 0
     assert not page.exists() and (here / "out" / "long" / "curve.png").is_file()
+
+
+def test_a_model_that_was_trained_anew_is_asked_anew(
+    run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
+) -> None:
+    """Its folder has the same name, and what the older one said is not true of it."""
+    use()
+    model = shutil.copytree(tiny_checkpoint, here / "final")
+    again = ("spot", video, "--explain", "--checkpoint", model)
+    assert run(*again).status == 0
+    assert "nothing is left to search" in run(*again).out
+    weights = model / "model.safetensors"
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1_000_000_000))
+    assert "nothing is left to search" not in run(*again).out
 
 
 def test_megc_has_one_row_of_a_name(run: Run, video: Path, use: Use, here: Path) -> None:
