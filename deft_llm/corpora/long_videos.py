@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deft_llm.clip import Expression
-from deft_llm.corpora.base import MACRO, Corpus
+from deft_llm.corpora.base import MACRO, MICRO, Corpus
 from deft_llm.corpora.frames import open_folder
 from deft_llm.corpora.people import canonical
 from deft_llm.corpora.reading import Entry
@@ -70,9 +70,10 @@ def long_videos(corpus: Corpus, report: Report) -> list[LongVideo]:
             continue
         coded = (micro.pop(folder, ()), macro.pop(folder, ()))
         videos.append(LongVideo(corpus.name, *named, folder, frames, corpus.fps, *coded))
-    for folder, coded_there in micro.items():
-        what = f"{len(coded_there)} expressions in {folder.name}"
-        report.add(folder.name, None, what, "not a folder of a long video", "dropped")
+    for kind, left in ((MICRO, micro), (MACRO, macro)):
+        for folder, coded_there in left.items():
+            what = f"{len(coded_there)} {kind}-expressions in {folder.name}"
+            report.add(folder.name, None, what, "not a folder of a long video", "dropped")
     if not videos:
         raise UserError(
             f"{corpus.root}: no long video of {corpus.title}; expected one folder of frames a "

@@ -70,6 +70,19 @@ def test_clips_cut_out_are_no_long_videos(tmp_path: Path) -> None:
         _read("casme3", tmp_path)
 
 
+def test_what_lies_in_no_long_video_is_told_of_either_kind(tmp_path: Path) -> None:
+    """Or a macro-expression that is found there would count as a false alarm without a word."""
+    written = write_corpus("casme3", tmp_path, subjects=2, clips=2, renderer=tiny)
+    cut = written[0]
+    shutil.copytree(cut.folder, tmp_path / "Part_A_clip" / cut.annotation.clip)
+    shutil.rmtree(cut.folder)
+    sheet = next(tmp_path.rglob("*part_A_ME*"))
+    shutil.copy(sheet, sheet.with_name("cas(me)3_part_A_MaE_label.xlsx"))
+    _, report = _read("casme3", tmp_path)
+    told = [note.what for note in report if "of a long video" in note.why]
+    assert told == [f"1 {k}-expressions in {cut.annotation.clip}" for k in ("micro", "macro")]
+
+
 def test_the_preferred_tree_of_two(tmp_path: Path) -> None:
     write_corpus("casme_squared", tmp_path, subjects=2, clips=2, renderer=tiny)
     once, _ = _read("casme_squared", tmp_path)
