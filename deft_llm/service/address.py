@@ -7,8 +7,6 @@ from ipaddress import ip_address
 
 from deft_llm.errors import UserError
 
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-
 
 def is_local(host: str) -> bool:
     """Whether an address is reachable from this machine only."""

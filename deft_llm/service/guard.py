@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 
-from deft_llm.service.address import LOCAL_NAMES
+from deft_llm.service.address import is_local
 from deft_llm.service.limits import Limits
 from deft_llm.service.openai_errors import error_response
 
@@ -56,7 +56,7 @@ class Guard:
     def _refusal(self, path: str, headers: dict[str, str], most: int) -> JSONResponse | None:
         # A foreign name that points to loopback (DNS rebinding), or a page of another site.
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.local and _name(f"//{host}") not in LOCAL_NAMES:
+        if self.local and not is_local(_name(f"//{host}")):
             return error_response(f"host {host!r}: this server is for this machine only", 403)
         # Programs send no origin; a browser always does for a page of another site.
         if origin is not None and origin.partition("://")[2] != host:
@@ -75,11 +75,12 @@ class Guard:
         return None
 
 
-def _name(url: str) -> str | None:
+def _name(url: str) -> str:
+    """The host of an address without its port; empty if there is none."""
     try:
-        return urlsplit(url).hostname
+        return urlsplit(url).hostname or ""
     except ValueError:  # half a bracket
-        return None
+        return ""
 
 
 def _too_large(most: int) -> str:

@@ -160,9 +160,10 @@ def test_a_key_is_asked_of_everybody(served: Served) -> None:
 
 def test_other_names_and_other_sites_are_refused(served: Served) -> None:
     local, shared = served.client(), served.client(local=False)
-    for host in ("example.org", "127.0.0.1.example.org", "", "["):
+    for host in ("example.org", "127.0.0.1.example.org", "0.0.0.0", "", "["):
         assert local.get("/healthz", headers={"host": host}).status_code == 403
-    for host in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
+    # Every address of 127.0.0.0/8 is this machine, and a server may listen on any of them.
+    for host in ("localhost", "127.0.0.1:8000", "[::1]:8000", "127.0.0.2:8000"):
         assert local.get("/healthz", headers={"host": host}).status_code == 200
     assert shared.get("/healthz", headers={"host": "lab.example.org"}).status_code == 200
     for client in (local, shared):
