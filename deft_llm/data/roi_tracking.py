@@ -97,7 +97,7 @@ def follow_rois(
     Raises:
         UserError: If the source cannot be read.
     """
-    folder = _folder(source, options, cache)
+    folder = measured_folder(source, options, cache)
     last: RoiTrack | None = None
     for number, part in enumerate(parts_of(source, options)):
         file = folder / f"part_{number:05d}.safetensors" if folder else None
@@ -185,7 +185,9 @@ def _measure(clip: Clip, options: ReadOptions) -> tuple[Floats, tuple[str, ...]]
     return followed.regions, (*track.remarks, *on_part(aligned))
 
 
-def _folder(source: Path | str | Clip, options: ReadOptions, cache: Path | None) -> Path | None:
+def measured_folder(
+    source: Path | str | Clip, options: ReadOptions, cache: Path | None
+) -> Path | None:
     """Where the parts of this video lie; by its content and by all that changes the result."""
     if cache is None:
         return None

@@ -33,6 +33,7 @@ from deft_llm.evaluation.spotting.entries import (
     found_by_mdmd,
     found_by_network,
     found_by_returning,
+    found_on_windows,
     require_entries,
 )
 from deft_llm.evaluation.spotting.perfect_curves import (
@@ -173,7 +174,13 @@ class SpottingBenchmark(Benchmark):
             return {OWN: found_by_returning(self.data, self.output)}
         recipe = entry.training()
         assert recipe is not None
-        return {OWN: found_by_mdmd(recipe.data.open(self.cache), coded)}
+        train = recipe.data.open(self.cache)
+        if entry.method == "mdmd":
+            return {OWN: found_by_mdmd(train, coded)}
+        assert entry.method is not None
+        ours = VideoSource(simulated=self.data).windows(self.cache)
+        theirs = recipe.data.windows(self.cache)
+        return {OWN: found_on_windows(entry.method, train, theirs, coded, ours)}
 
     def _scored(
         self, searched: Searched, videos: Sequence[ScoredVideo]

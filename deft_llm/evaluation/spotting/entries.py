@@ -30,10 +30,12 @@ from deft_llm.spotters.mdmd import fit_share, mdmd
 from deft_llm.spotters.priors import half_length
 from deft_llm.spotters.registry import LoadedSpotter
 from deft_llm.spotters.returning import ReturningFinder
+from deft_llm.spotters.softnet import Name as WindowMethod
+from deft_llm.spotters.softnet import Pictures, train_on_windows
 from deft_llm.spotters.spot import spot
 from deft_llm.spotters.task import SpotterRecipe
 
-Method = Literal["mdmd", "returning"]
+Method = Literal["mdmd", "returning", "softnet", "mean"]
 Found = list[tuple[Expression, ...]]
 """What was found in each video."""
 
@@ -43,9 +45,11 @@ class SpottingEntry(Settings):
 
     Attributes:
         spotter: Folder of a trained spotter.
-        method: "mdmd" (``spotters.mdmd``), or "returning", the project's own search.
-        recipe: The recipe that a spotter was trained with, or whose training videos MDMD takes its
-            half length and threshold from; its subjects must not be tested.
+        method: "mdmd" (``spotters.mdmd``), "softnet" or "mean" (``spotters.softnet``), or
+            "returning", the project's own search.
+        recipe: The recipe that a spotter was trained with, or whose training videos a method
+            learns from: MDMD its half length and threshold, SOFTNet and MEAN all they know; its
+            subjects must not be tested.
         note: Note for the table.
     """
 
@@ -105,6 +109,26 @@ def found_by_mdmd(train: Sequence[CodedVideo], videos: Sequence[CodedVideo]) -> 
     half = half_length(each for video in train for each in video.coded)
     share = fit_share(((video.curves(18), video.coded) for video in train), half)
     return [tuple(map(Expression, mdmd(video.curves(18), half, share))) for video in videos]
+
+
+def found_on_windows(
+    method: WindowMethod,
+    train: Sequence[CodedVideo],
+    of_train: Pictures,
+    videos: Sequence[CodedVideo],
+    of_videos: Pictures,
+) -> Found:
+    """What SOFTNet or MEAN finds in each video.
+
+    Args:
+        method: Which.
+        train: Videos of the training subjects.
+        of_train: Their flow windows.
+        videos: The videos to search.
+        of_videos: Theirs.
+    """
+    spotter = train_on_windows(method, train, of_train)
+    return [spotter.find(video, of_videos(video)) for video in videos]
 
 
 def found_by_returning(data: LongVideoData, folder: Path) -> Found:

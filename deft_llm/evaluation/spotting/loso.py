@@ -13,6 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,13 @@ from deft_llm.corpora.megc_spotting import write_spotting
 from deft_llm.data.corpus_videos import corpus_videos
 from deft_llm.data.long_videos import CodedVideo
 from deft_llm.data.video_sources import CorpusFolder
+from deft_llm.data.window_pictures import windows_of
 from deft_llm.evaluation.benchmark import Benchmark
 from deft_llm.evaluation.spotting.entries import (
     Found,
     Method,
     found_by_mdmd,
+    found_on_windows,
     read_found,
     require_entries,
     search_returning,
@@ -63,11 +66,11 @@ OF_ENTRY = (
 
 
 class LosoEntry(Settings):
-    """One row: a network that every fold trains, or a method without weights.
+    """One row: a network that every fold trains, or a method, which learns in every fold as well.
 
     Attributes:
         recipe: How the network is trained.
-        method: "mdmd" or "returning"; see ``entries.SpottingEntry``.
+        method: "mdmd", "softnet", "mean" or "returning"; see ``entries.SpottingEntry``.
         note: Note for the table.
     """
 
@@ -168,7 +171,7 @@ class SpottingLoso(Benchmark):
                 logger.info("%s: fold %d of %d", name, split.fold + 1, len(splits))
                 train = [videos[row] for row in split.train]
                 own = folder / f"fold{split.fold:03d}"
-                here = _searched(entry, train, [videos[row] for row in test], own)
+                here = self._searched(entry, train, [videos[row] for row in test], own)
                 folder.mkdir(parents=True, exist_ok=True)
                 for file, expressions in zip(files, here, strict=True):
                     write_found(file, expressions)
@@ -179,6 +182,25 @@ class SpottingLoso(Benchmark):
         rows = [videos[k].in_frames(found[k].found) for k in range(len(videos))]
         write_spotting(self.output / f"found-{name}.csv", dict(zip(keys, rows, strict=True)))
         return [found[k] for k in range(len(videos))]
+
+    def _searched(
+        self,
+        entry: LosoEntry,
+        train: Sequence[CodedVideo],
+        test: Sequence[CodedVideo],
+        folder: Path,
+    ) -> Found:
+        """What one fold finds in the videos of its subject."""
+        if entry.method == "mdmd":
+            return found_by_mdmd(train, test)
+        if entry.method == "returning":
+            return [_returning(video) for video in test]
+        if entry.method is not None:
+            windows = partial(windows_of, cache=self.cache)
+            return found_on_windows(entry.method, train, windows, test, windows)
+        assert entry.recipe is not None
+        spotter = train_fold(entry.recipe, train, folder)
+        return [tuple(spotter.spot(video.curves(spotter.rois))) for video in test]
 
     def _scored(self, results: Mapping[str, list[SpottedVideo]]) -> tuple[list[Figure], str]:
         values: dict[str, float] = {}
@@ -211,19 +233,6 @@ class SpottingLoso(Benchmark):
 def _published_row(each: PublishedSpotting) -> dict[str, object]:
     values = each.model_dump()
     return {name: "" if value is None else value for name, value in values.items()}
-
-
-def _searched(
-    entry: LosoEntry, train: Sequence[CodedVideo], test: Sequence[CodedVideo], folder: Path
-) -> Found:
-    """What one fold finds in the videos of its subject."""
-    if entry.method == "mdmd":
-        return found_by_mdmd(train, test)
-    if entry.method == "returning":
-        return [_returning(video) for video in test]
-    assert entry.recipe is not None
-    spotter = train_fold(entry.recipe, train, folder)
-    return [tuple(spotter.spot(video.curves(spotter.rois))) for video in test]
 
 
 def _returning(video: CodedVideo) -> tuple[Expression, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from deft_llm.data.long_videos import CodedVideo, LongVideoData, video_specs
 from deft_llm.data.roi_tracking import RoiTrack
+from deft_llm.motion.flow_windows import SIDE, Bytes, frames_apart
 from deft_llm.motion.rois import ROIS
 from deft_llm.simulator.scene.video_spec import MACRO, MICRO, VideoSpec
 
@@ -33,3 +34,14 @@ def exact_video(spec: VideoSpec, noise: float = 0.03) -> CodedVideo:
 def exact_videos(data: LongVideoData, folder: Path) -> list[CodedVideo]:
     """In place of ``simulated_videos``."""
     return [exact_video(spec) for spec in video_specs(data)]
+
+
+def exact_windows(video: CodedVideo, cache: Path | None = None) -> Bytes:
+    """In place of ``windows_of``: a patch that is bright while a window meets an expression."""
+    rng = np.random.default_rng(len(video.track))
+    shown = rng.integers(90, 110, (len(video.track), 3, SIDE, SIDE))
+    apart = frames_apart(video.track.timestamps)
+    for each in video.coded:
+        first = max(each.interval.onset - apart + 1, 0)
+        shown[first : each.interval.offset + 1, :, 10:30, 10:30] += 100
+    return shown.astype(np.uint8)

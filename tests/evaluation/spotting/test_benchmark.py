@@ -25,11 +25,12 @@ from deft_llm.evaluation.spotting.ceiling import ceiling
 from deft_llm.evaluation.spotting.scores import ScoredVideo, false_alarms, strong_only
 from deft_llm.metrics.figures import Figure, report
 from deft_llm.metrics.spotting import SpottedVideo, count_video
+from deft_llm.spotters import softnet
 from deft_llm.spotters.hysteresis import Thresholds
 from deft_llm.spotters.mdmd import fit_share, mdmd, mdmd_curve
 from deft_llm.spotters.registry import LoadedSpotter, make_spotter, save_spotter
 from deft_llm.spotters.task import SpotterRecipe
-from tests.evaluation.spotting.exact import exact_video, exact_videos
+from tests.evaluation.spotting.exact import exact_video, exact_videos, exact_windows
 
 FILE = Path(__file__).parents[3] / "eval" / "benchmarks" / "spotting_simulated.yaml"
 ENTRIES = ("me_tst_plus", "me_tst", "boosting_vrme")
@@ -46,7 +47,11 @@ def spotters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(video_sources, "simulated_videos", exact_videos)
     monkeypatch.setattr(entries, "search_returning", lambda path: (Expression(Interval(5, 9, 15)),))
     monkeypatch.setattr(entries, "film_video", lambda *_: None)
-    changes = [f"entries.mdmd.recipe={_small_recipe(tmp_path)}"]
+    monkeypatch.setattr(video_sources.VideoSource, "windows", lambda *_: exact_windows)
+    monkeypatch.setattr(softnet, "MOST", 400)
+    monkeypatch.setattr(softnet, "EMOTION_EPOCHS", 1)
+    learning, recipe = ("mdmd", "softnet", "mean"), _small_recipe(tmp_path)
+    changes = [f"entries.{name}.recipe={recipe}" for name in learning]
     for seed, name in enumerate(ENTRIES):
         torch.manual_seed(seed)
         network = make_spotter(name, {"width": 8, "depth": 1, "states": 4}).eval()
@@ -84,6 +89,7 @@ def test_every_figure_of_the_file_is_measured(spotters: list[str], tmp_path: Pat
         found["me_tst_plus_own_f1"].value - found["me_tst_plus_scalable_f1"].value
     )
     assert found["mdmd_f1"].value > 0, "exact motion is easy"
+    assert found["softnet_f1"].value > 0 and found["mean_f1"].value > 0
     assert "| mdmd | own |" in text and "STRS 3 | STRS 4" in text
     assert (tmp_path / "out" / "found-mdmd.csv").is_file()
 

@@ -21,14 +21,15 @@ from deft_llm.media.options import ReadOptions
 from deft_llm.metrics.figures import report
 from deft_llm.simulator.scene.video_drawing import Rates, draw_video
 from deft_llm.simulator.scene.video_spec import VideoSpec
+from deft_llm.spotters import softnet
 from deft_llm.spotters.task import SpotterSettings, SpottingTask
 from tests.corpora.written_videos import write_long_videos
-from tests.evaluation.spotting.exact import exact_video
+from tests.evaluation.spotting.exact import exact_video, exact_windows
 
 FOLDER = Path(__file__).parents[3] / "eval" / "benchmarks"
 FILES = {"casme3": "spotting_casme3.yaml", "samm_long_videos": "spotting_samm_lv.yaml"}
 SMALL = [
-    "models=[me_tst_plus, mdmd, returning]",
+    "models=[me_tst_plus, mdmd, returning, mean]",
     "entries.me_tst_plus.recipe.model={width: 8, depth: 1, states: 4}",
     *("entries.me_tst_plus.recipe.frames=64", "entries.me_tst_plus.recipe.batch_size=4"),
     *("entries.me_tst_plus.recipe.held_out=0.5",),
@@ -65,6 +66,9 @@ def corpus(
 
     monkeypatch.setattr(corpus_videos, "roi_track", track)
     monkeypatch.setattr(loso, "search_returning", lambda source, reading: ())
+    monkeypatch.setattr(loso, "windows_of", exact_windows)
+    monkeypatch.setattr(softnet, "MOST", 400)
+    monkeypatch.setattr(softnet, "EMOTION_EPOCHS", 1)
     return name, made
 
 
@@ -97,6 +101,7 @@ def test_a_fold_knows_nothing_of_its_subject(
     report(figures, tmp_path / "figures.json")
     values = {figure.name: figure.value for figure in figures}
     assert values["mdmd_f1"] > 0.2 and values["returning_f1"] == 0
+    assert values["mean_f1"] > 0.2 and values["mean_recognition_f1_4"] > 0, "it names emotions"
     assert np.isfinite(values["me_tst_plus_gain_over_mdmd_low"])
     assert "BoostingVRME replayed" in text and "F1 greedy | F1 soft | F1 strs | F1 one" in text
     # Every fold is kept: nothing is trained, and the same is found.
