@@ -28,7 +28,9 @@ from deft_llm.simulator.ict_head.files import head_file
 from deft_llm.simulator.long_videos import film_video
 from deft_llm.simulator.scene.video_spec import VideoSpec
 
-_FILE = "windows-1.safetensors"  # 1: of the measurement; a change makes kept pictures invalid
+#: Of the measurement; a change makes kept pictures, and what was found in them, invalid.
+VERSION = 1
+_FILE = f"windows-{VERSION}.safetensors"
 _NAME = "pictures"
 
 
