@@ -18,8 +18,13 @@ from deft_llm.errors import UserError
 from deft_llm.files import write_text
 
 logger = logging.getLogger(__name__)
-_LOCK = "run.lock"
+#: In a folder that a process writes, meanwhile; names the process.
+LOCK = "run.lock"
 _NAMED = 3  # differing settings that a message names; the others are counted
+
+
+class FolderHeldError(UserError):
+    """Another process holds a folder."""
 
 
 def claim(note: Path, settings: BaseModel, exclude: set[str], problem: str, remedy: str) -> None:
@@ -112,10 +117,10 @@ def locked(folder: Path) -> Iterator[None]:
         folder: The folder, created if missing. A file in it names the process meanwhile.
 
     Raises:
-        UserError: If another process holds the folder; names it.
+        FolderHeldError: If another process holds the folder; names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK
+    path = folder / LOCK
     with _held(path) as file:
         if left := _read(file):
             logger.info("%s: %s died here; this run takes its place", folder, left)
@@ -138,7 +143,7 @@ def _held(path: Path) -> IO[str]:
         except BlockingIOError:
             holder = _read(file) or "another process"
             file.close()
-            raise UserError(
+            raise FolderHeldError(
                 f"{path.parent}: {holder} is writing this folder; wait for it, stop it, or give "
                 "another folder"
             ) from None

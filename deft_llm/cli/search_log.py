@@ -1,17 +1,20 @@
 """What a search of a video has seen so far: one line for each part, in the video's own folder.
 
 A search that was stopped, at any moment, goes on after the last whole line. With other settings, or
-if the file has changed, it begins anew.
+if the file has changed, it begins anew. One process at a time searches a video: the lines of two
+would stand between each other.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deft_llm.claims import LOCK, locked
 from deft_llm.cli.clips import FoundClip
 from deft_llm.errors import UserError
 from deft_llm.files import digest, write_text
@@ -44,8 +47,11 @@ class SearchLog:
     told: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, out: Path, clip: FoundClip, settings: object) -> SearchLog:
+    @contextmanager
+    def open(cls, out: Path, clip: FoundClip, settings: object) -> Iterator[SearchLog]:
         """Take the folder of a video, and read what an earlier search of it has seen.
+
+        Other processes are kept out of the folder until the block ends.
 
         Args:
             out: Where the folder goes, at the clip's place.
@@ -53,6 +59,7 @@ class SearchLog:
             settings: All that the results depend on besides the video.
 
         Raises:
+            FolderHeldError: If another process searches the video.
             UserError: If the folder cannot be made.
         """
         mark = source_mark(clip.path)
@@ -60,20 +67,19 @@ class SearchLog:
         name = safe_name(clip.path.name if clip.path.is_dir() else clip.path.stem)
         # The source apart: it says whose folder this is, also when the settings change.
         head = {"source": mark, "key": digest(f"{_VERSION} {settings}", state(clip.path))}
-        try:
-            log = cls(_folder(parent, name, mark))
-            if not log._read(head):
-                for name in RESULTS:
-                    (log.folder / name).unlink(missing_ok=True)
-                log.keep_pictures(())
-                # Last and whole: it is what makes the folder this video's.
-                write_text(log.folder / LOG, json.dumps(head) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"{parent / name}: cannot be written ({error.strerror or error}); give another "
-                "folder with --out"
-            ) from error
-        return log
+        # The lock ends with the block, and what fails in it is not told as if it failed here.
+        with ExitStack() as held:
+            try:
+                log = cls(_folder(parent, name, mark))
+                held.enter_context(locked(log.folder))
+                if not log._read(head):
+                    log._begin(head)
+            except OSError as error:
+                raise UserError(
+                    f"{parent / name}: cannot be written ({error.strerror or error}); give another "
+                    "folder with --out"
+                ) from error
+            yield log
 
     def picture(self, apex: int, kind: str, number: int) -> Path:
         """Where a picture of an expression goes; its apex is one movement's alone."""
@@ -98,6 +104,14 @@ class SearchLog:
             file.write(line + "\n")
         self.seen.append(seen)
         self.told.update(said)
+
+    def _begin(self, head: Mapping[str, str]) -> None:
+        """Begin anew, without what a search with other settings has left."""
+        for name in RESULTS:
+            (self.folder / name).unlink(missing_ok=True)
+        self.keep_pictures(())
+        # Last and whole: it is what makes the folder this video's.
+        write_text(self.folder / LOG, json.dumps(head) + "\n")
 
     def _read(self, head: Mapping[str, str]) -> bool:
         """Read the log of an earlier search; False if there is none with this head."""
@@ -142,7 +156,10 @@ def _folder(parent: Path, name: str, mark: str) -> Path:
     """
 
     def ours(there: Path) -> bool:
-        return there.is_dir() and (not any(there.iterdir()) or _mark_of(there) == mark)
+        # A search that has just begun, or was killed then, has left no more than its lock.
+        return there.is_dir() and (
+            all(file.name == LOCK for file in there.iterdir()) or _mark_of(there) == mark
+        )
 
     return take_folder(parent, name, ours)
 

@@ -31,6 +31,27 @@ class VideoFailed(UserError):
     """A video that cannot be searched, where others may."""
 
 
+@dataclass(frozen=True)
+class _Search:
+    """The search of one video.
+
+    Attributes:
+        clip: The video.
+        seconds: Length of what is read of it.
+        finder: What searches.
+        options: How it is read.
+        read: Numbers of the frames that are.
+        log: What was seen, and the folder.
+    """
+
+    clip: FoundClip
+    seconds: float
+    finder: Finder
+    options: ReadOptions
+    read: range
+    log: SearchLog
+
+
 @dataclass
 class Spotting:
     """Searches videos with one finder, and says what it finds as soon as it is known.
@@ -82,51 +103,63 @@ class Spotting:
             seconds: Length of what is read of it.
 
         Raises:
-            VideoFailed: If it cannot be read, shows no face, or is too short.
+            VideoFailed: If it cannot be read, shows no face, is too short, or another process
+                searches it.
             UserError: If the finder or the model cannot be loaded, or a file cannot be written.
         """
+        from deft_llm.claims import FolderHeldError
         from deft_llm.cli.search_log import SearchLog
-        from deft_llm.spotters.spot import check_seen, search_video
 
         if clip.problem:
             raise VideoFailed(clip.problem)
         # Before the finder, whose networks load torch.
         use_one_thread()
-        # Outside the block below: a finder that cannot be loaded is not the fault of this video.
+        # A finder that cannot be loaded is not the fault of this video.
         finder = self._finder(seconds)
         options, read = self._introduced(clip.path)
         explained = self._model_state
         settings = (finder.key, options, explained, bool(explained) and self.macro)
-        log = SearchLog.open(self.out, clip, settings)
-        known = tuple(log.seen)
-        if known:
-            last = known[-1].times[-1]
-            # To a tenth, as it is said: a video's length is that of its frames.
-            whole = last - known[0].times[0] > seconds - 0.1
-            told = "nothing is left to search" if whole else f"{last:.1f} s are searched already"
-            self.lines.say("known" if whole else "goes on", told)
-        said, ended = 0, False
         try:
-            for step in search_video(clip.path, options, finder, log.folder / "motion", known):
-                self.lines.progress.at(round(before + step.done * seconds), clip.path.name)
+            with SearchLog.open(self.out, clip, settings) as log:
+                self._search(_Search(clip, seconds, finder, options, read, log), before)
+        except FolderHeldError as error:
+            raise VideoFailed(str(error)) from error
+
+    def _search(self, video: _Search, before: float) -> None:
+        """Search a video whose folder is taken."""
+        from deft_llm.spotters.spot import check_seen, search_video
+
+        clip, options, log = video.clip, video.options, video.log
+        known = tuple(log.seen)
+        self._say_known(video)
+        looked, said, ended = 0, 0, False
+        try:
+            for step in search_video(
+                clip.path, options, video.finder, log.folder / "motion", known
+            ):
+                done = step.done * video.seconds
+                self.lines.progress.at(round(before + done), clip.path.name)
                 if step.seen is None:
                     continue
+                looked += 1
                 # What an earlier search has seen comes first, and is neither logged nor explained
                 # again.
-                if step.seen not in known:
+                if looked > len(known):
                     log.add(step.seen, self._all_explained(log, step.found))
-                said = self._say_settled(log, said, step.done == 1.0)
+                said = self._say_settled(log, said)
+            # A damaged video ends before all is done, and a stride may pass over its last frame.
+            self._say_settled(log, said, ended=True)
             ended = True
             check_seen(log.seen, clip.path.name, options.face)
         except KeyboardInterrupt:
-            self._write(clip, read, log, finder, whole=False)
+            self._write(video, whole=False)
             self.kept = f"what was found is in {log.folder}; the same command goes on"
             raise
         except UserError as error:
             # A video without a face was searched to its end all the same.
-            self._write(clip, read, log, finder, whole=ended)
+            self._write(video, whole=ended)
             raise VideoFailed(str(error)) from error
-        self._tell(clip, self._write(clip, read, log, finder, whole=True))
+        self._tell(clip, self._write(video, whole=True))
 
     def finish(self, several: bool) -> None:
         """Write MEGC's table; of several videos, say how many were found a minute."""
@@ -229,7 +262,18 @@ class Spotting:
                 told[kind][caption] = file.name
         return told
 
-    def _say_settled(self, log: SearchLog, said: int, ended: bool) -> int:
+    def _say_known(self, video: _Search) -> None:
+        """Say how far an earlier search came, if there was one."""
+        # A part may show no frame that the one before did not.
+        times = [time for part in video.log.seen for time in part.times]
+        if not times:
+            return
+        # To a tenth, as it is said: a video's length is that of its frames.
+        whole = times[-1] - times[0] > video.seconds - 0.1
+        told = "nothing is left to search" if whole else f"{times[-1]:.1f} s are searched already"
+        self.lines.say("known" if whole else "goes on", told)
+
+    def _say_settled(self, log: SearchLog, said: int, ended: bool = False) -> int:
         """Say what no later part can change any more, from number ``said`` on; how many are said.
 
         A small movement may turn out to be a part of a macro-expression that goes on.
@@ -256,16 +300,16 @@ class Spotting:
         shares, aus = said["probabilities"], tuple(said["aus"])
         return replace(spotted, expression=expression, probabilities=shares, aus=aus or spotted.aus)
 
-    def _write(
-        self, clip: FoundClip, read: range, log: SearchLog, finder: Finder, whole: bool
-    ) -> Searched:
+    def _write(self, video: _Search, whole: bool) -> Searched:
         """Write the video's files, and its rows and objects."""
         from deft_llm.cli.spotted_files import Searched, record_of, row_of, write_files
         from deft_llm.spotters.spot import listed
 
+        clip, log, finder = video.clip, video.log, video.finder
         found = [self._told(each, log) for each in listed(log.seen, self.macro)]
         remarks = _remarks(log, found, finder)
-        searched = Searched(log, text_of(clip.path.name), found, finder, remarks, read, whole)
+        name = text_of(clip.path.name)
+        searched = Searched(log, name, found, finder, remarks, video.read, whole)
         write_files(searched, explained=self.checkpoint is not None)
         for each in found:
             self.results.add(row_of(str(clip.path), each), record_of(str(clip.path), each))

@@ -9,14 +9,17 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from deft_llm.claims import LOCK, locked
 from deft_llm.cli import search_log
 from deft_llm.cli.spotted_lines import rate_line
 from deft_llm.corpora.megc_spotting import read_spotting
+from deft_llm.errors import UserError
 from deft_llm.media.video import write_video
 from deft_llm.motion.measure import Measurement
 from deft_llm.spotters import spot
@@ -44,9 +47,9 @@ def use(make_measurement: Callable[..., Measurement], monkeypatch: pytest.Monkey
     def install(
         before: Callable[[int], None] = lambda number: None,
         found: Sequence[Spotted] = FOUND,
-        thinned: int = 1,
+        **others: Any,
     ) -> KnownFinder:
-        finder = KnownFinder(found, make_measurement(), 160, before, thinned)
+        finder = KnownFinder(found, make_measurement(), 160, before, **others)
         monkeypatch.setattr(spot, "load_finder", lambda name, macro: finder)
         return finder
 
@@ -147,6 +150,60 @@ def test_a_stop_keeps_what_was_found(run: Run, video: Path, use: Use, here: Path
     resumed = (here / "out" / "long" / "spotted.json").read_text()
     assert run("spot", video, "--out", "new").status == 0
     assert (here / "new" / "long" / "spotted.json").read_text() == resumed
+
+
+def test_a_stop_behind_a_part_that_shows_no_new_frame(
+    run: Run, video: Path, use: Use, here: Path
+) -> None:
+    """A short shot may end within what the window before has shown already."""
+
+    def stop(number: int) -> None:
+        if number == 1:
+            raise KeyboardInterrupt
+
+    use(stop, again=True)
+    assert run("spot", video).status == 130
+    use(again=True)
+    result = run("spot", video)
+    assert (result.status, result.err) == (0, "")
+    assert "goes on   3.0 s are searched already" in result.out
+    # All of them are kept, though one is like the other.
+    use(lambda number: pytest.fail(f"part {number} is looked at again"), again=True)
+    assert "nothing is left to search" in run("spot", video).out
+
+
+def test_what_is_found_last_is_told(run: Run, video: Path, use: Use) -> None:
+    """Also where a stride passes over the last frame, or a damaged file ends before it says."""
+    use(found=(spotted(10, 14, 20), spotted(150, 154, 158)), reached=0.99)
+    out = run("spot", video).out
+    assert "2 micro-expressions in" in out and out.count("\nmicro  ") == 2
+
+
+def test_one_process_at_a_time_searches_a_video(
+    run: Run, video: Path, use: Use, here: Path
+) -> None:
+    """The lines of two would stand between each other in its log."""
+    folder = here / "out" / "long"
+
+    def others_are_kept_out(number: int) -> None:
+        with pytest.raises(UserError, match="is writing this folder"), locked(folder):
+            pass
+
+    use(others_are_kept_out)
+    assert run("spot", video).status == 0
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write_video(video.parent / "b.mp4", np.zeros((160, 32, 32, 3), np.uint8), FPS)
+    use()
+    with locked(folder):
+        result = run("spot", video, video.parent / "b.mp4")
+    assert (result.status, len(result.err.splitlines())) == (1, 1)
+    assert "out/long: process" in result.err and "give another folder" in result.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    # The lock of one that was killed before its first line is nobody's.
+    (here / "new" / "long").mkdir(parents=True)
+    (here / "new" / "long" / LOCK).touch()
+    assert run("spot", video, "--out", "new").status == 0
+    assert [path.name for path in (here / "new").iterdir()] == ["long"]
 
 
 def test_another_video_of_the_same_name(run: Run, video: Path, use: Use, here: Path) -> None:

@@ -39,6 +39,8 @@ class KnownFinder:
         frames: Of the video.
         before: Called before each look with its number.
         thinned: The curve has one of so many frames.
+        again: Each window is shown twice; the second shows no new frame, as a short shot.
+        reached: Share of the video that its last window reaches, such as by a stride.
     """
 
     key, axis, threshold = "known", "score", 0.5
@@ -50,9 +52,12 @@ class KnownFinder:
         frames: int,
         before: Callable[[int], None] = lambda number: None,
         thinned: int = 1,
+        again: bool = False,
+        reached: float = 1.0,
     ) -> None:
         self.found, self.measurement, self.frames = found, measurement, frames
         self.before, self.thinned = before, thinned
+        self.again, self.reached = again, reached
 
     def search(self, source: Path, options: ReadOptions, cache: Path | None) -> Iterator[Step]:
         """See ``finder.Finder``."""
@@ -72,7 +77,8 @@ class KnownFinder:
                     tuple(Found(each, self.measurement) for each in here),
                 )
 
-            yield Step(stop / self.frames, look)
+            for _ in range(2 if self.again else 1):
+                yield Step(self.reached * stop / self.frames, look)
 
     @staticmethod
     def _whole(each: Spotted, first: int, stop: int) -> bool:
