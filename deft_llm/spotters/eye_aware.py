@@ -54,7 +54,9 @@ class EyeAwareFinder:
                 left_out.append(each.spotted.seconds[1])
                 continue
             told = each.spotted
-            kept.append(Found.of(measured, told.expression, told.probabilities, told.scorer))
+            kept.append(
+                Found.of(measured, told.expression, told.probabilities, told.scorer, told.seconds)
+            )
         remarks = [
             f"movement at {apex:.2f} s left out: the eyes explain it; a blink is not a brow motion"
             for apex in left_out

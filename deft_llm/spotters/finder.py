@@ -91,19 +91,28 @@ class Found:
         expression: Expression,
         probabilities: dict[str, float] | None = None,
         scorer: str = MOTION,
+        seconds: Moments | None = None,
     ) -> Found:
-        """Put together what is told of a measured expression."""
+        """Put together what is told of a measured expression.
+
+        Args:
+            measurement: Of the expression.
+            expression: Its frames in the video, its emotion and score.
+            probabilities: Emotion -> probability, if the finder tells any.
+            scorer: What gave the score.
+            seconds: Of its frames; None for those of the frames that were measured.
+        """
         table, inside = measurement.table_apex, measurement.interval
         times = measurement.aligned.timestamps
         held = measurement.returned < RETURNED  # False for NaN: nothing moved
         kind: Kind = "macro" if held or largest_motion(table) > MACRO_PX else "micro"
         evidence = sorted(measured_evidence(table), key=lambda row: -row.magnitude)
-        onset, apex, offset = (
-            round(float(times[t]), 4) for t in (inside.onset, inside.apex, inside.offset)
+        onset, apex, offset = seconds or (
+            float(times[t]) for t in (inside.onset, inside.apex, inside.offset)
         )
         spotted = Spotted(
             expression,
-            (onset, apex, offset),
+            (round(onset, 4), round(apex, 4), round(offset, 4)),
             kind,
             probabilities or {},
             fewest_aus(table),

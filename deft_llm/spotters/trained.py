@@ -30,9 +30,9 @@ from deft_llm.media.video import probe
 from deft_llm.media.windows import OVERLAP, Window
 from deft_llm.motion.measure import measure
 from deft_llm.registry import resolve
-from deft_llm.spotters.finder import Found, Look, Step, same
+from deft_llm.spotters.finder import Found, Look, Moments, Step, same
 from deft_llm.spotters.hysteresis import Thresholds
-from deft_llm.spotters.priors import ClassPrior, probabilities
+from deft_llm.spotters.priors import ClassPrior, probabilities, told_by_probability
 from deft_llm.spotters.returning import ReturningFinder, look_at
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,16 @@ class _Read:
     expressions: list[tuple[Expression, dict[str, float]]]
     remarks: tuple[str, ...]
     scorer: str
+
+    def seconds(self, interval: Interval) -> Moments:
+        """The seconds of frames that were followed.
+
+        Not those of the measured frames: the measurement moves an onset without a face to a frame
+        with one, and ends where a part does.
+        """
+        moments = (interval.onset, interval.apex, interval.offset)
+        onset, apex, offset = self.times[np.searchsorted(self.frames, moments)].tolist()
+        return onset, apex, offset
 
 
 class TrainedFinder:
@@ -171,14 +181,18 @@ class TrainedFinder:
             nothing = np.full(len(track), np.nan, np.float32)
             return _Read(frames, track.timestamps, nothing, [], track.remarks, self.spotter.name)
         curves = self.spotter.read(network_curves(track, self.spotter.rois))
+        seen = (curves.logits, curves.score)
         told = []
         for each in self.spotter.decode(curves):
             inside = in_one_shot(each.interval, track)
             if inside is None:
                 continue
-            moments = (int(frames[t]) for t in (inside.onset, inside.apex, inside.offset))
-            shares = probabilities(curves.logits, curves.score, inside, self.spotter.prior)
-            told.append((replace(each, interval=Interval(*moments)), shares))
+            left = [replace(each, interval=inside)]
+            # Named anew: a cut may have taken the frames that spoke for another emotion.
+            for named in told_by_probability(left, *seen, self.spotter.prior):
+                moments = (int(frames[t]) for t in (inside.onset, inside.apex, inside.offset))
+                shares = probabilities(*seen, inside, self.spotter.prior)
+                told.append((replace(named, interval=Interval(*moments)), shares))
         score = np.where(track.present, curves.score, np.nan).astype(np.float32)
         remarks = (*track.remarks, *_cuts(track))
         return _Read(frames, track.timestamps, score, told, remarks, self.spotter.name)
@@ -234,7 +248,8 @@ def _look(
                 first, last = _alone(place, places, margin, len(aligned) - 1)
                 inside = Interval(*(t - first for t in (place.onset, place.apex, place.offset)))
                 measured = measure(aligned.part(first, last + 1), inside)
-                found.append(Found.of(measured, expression, shares, read.scorer))
+                seconds = read.seconds(expression.interval)
+                found.append(Found.of(measured, expression, shares, read.scorer, seconds))
         except UserError as error:
             # The face was there when the regions were followed in the same part.
             remarks = (*remarks, f"an expression could not be measured: {error}")

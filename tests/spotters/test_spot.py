@@ -198,6 +198,10 @@ def test_a_trained_spotter_reads_at_its_own_rate(
     (found,) = [each.spotted for step in steps for each in step.found]
     # The decoder's border lies a frame outside, and every second frame was read.
     assert (found.expression.interval.onset, found.expression.interval.offset) == (22, 40)
+    # Of these frames, whichever the measurement took.
+    assert found.seconds == tuple(
+        round(t / 30, 4) for t in vars(found.expression.interval).values()
+    )
     # A second and a half at rest on both sides, as far as the part goes.
     assert measured == [(found.expression.interval, 0.0)]
     assert max(found.probabilities, key=found.probabilities.__getitem__) == "surprise"
@@ -205,6 +209,30 @@ def test_a_trained_spotter_reads_at_its_own_rate(
     assert [frame for part in seen for frame in part.frames] == list(range(0, 120, 2))
     assert isinstance(found, Spotted) and steps[-1].done == 1.0
     assert found.scorer == "known"
+
+
+def test_what_a_cut_leaves_of_an_expression_is_named_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The emotion is the likeliest of the probabilities that stand beside it."""
+
+    class Changing(Known):
+        def read(self, curves: np.ndarray) -> Read:
+            read = super().read(curves)
+            # Before the cut, the stronger part speaks for another emotion.
+            read.logits[:16, CLASSES.index("positive")] = 9.0
+            return read
+
+        def decode(self, curves: Read) -> list[Expression]:
+            return [Expression(Interval(11, 17, 20), "positive")]
+
+    monkeypatch.setattr(trained, "resolve", lambda *_: lambda folder: Changing())
+    motion = np.ones((60, len(ROIS), 2), np.float32)
+    track = RoiTrack(0, motion, np.repeat([0, 1], [16, 44]), np.arange(60) / 15)
+    read = TrainedFinder(tmp_path)._read(track, ReadOptions())
+    ((told, shares),) = read.expressions
+    assert told.interval == Interval(16, 17, 20)
+    assert told.emotion == "surprise" == max(shares, key=shares.__getitem__)
 
 
 def test_macro_expressions_join_what_the_network_found(
