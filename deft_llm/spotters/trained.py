@@ -279,7 +279,8 @@ def _within(part: Part, interval: Interval, stride: int) -> Interval:
 
 def _alone(place: Interval, places: Sequence[Interval], margin: int, end: int) -> tuple[int, int]:
     """First and last frame around an expression, without its neighbours' motion."""
-    before = [other.offset for other in places if other.offset <= place.onset]
-    after = [other.onset for other in places if other.onset >= place.offset]
+    # By apexes: of two that touch, the decoder's borders lie a frame inside the other.
+    before = [min(other.offset, place.onset) for other in places if other.apex < place.apex]
+    after = [max(other.onset, place.offset) for other in places if other.apex > place.apex]
     first = max([0, place.onset - margin, *before])
     return first, min([end, place.offset + margin, *after])

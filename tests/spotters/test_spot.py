@@ -313,6 +313,13 @@ def test_neighbours_are_not_measured_with_an_expression() -> None:
     assert trained._alone(one, places, 45, 400) == (0, 30)
     assert trained._alone(other, places, 45, 400) == (30, 85)
     assert trained._alone(far, places, 45, 320) == (255, 320)
+    # Two that touch: each of their borders is one more frame on either side.
+    score = np.repeat([0, 0.9, 0.52, 0.9, 0], [10, 10, 4, 10, 10])
+    touching = decode(score)
+    (_, _, first), (second, _, _) = (tuple(vars(each).values()) for each in touching)
+    assert second < first
+    assert trained._alone(touching[0], touching, 45, 43) == (0, first)
+    assert trained._alone(touching[1], touching, 45, 43) == (second, 43)
 
 
 def test_what_is_told_of_the_face_comes_once(
