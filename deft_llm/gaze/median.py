@@ -127,7 +127,7 @@ def motion_aware_median(
     """M2F: a centred median of variable length.
 
     Args:
-        xy: (T, 2).
+        xy: (T, 2); NaN counts for nothing.
         mode: See :func:`local_variance`.
         direction: See :func:`window_lengths`, likewise for the lengths.
         window: Samples of the local variance.
@@ -150,7 +150,7 @@ def moving_median(xy: Floats, lengths: Ints, causal: bool = False) -> Floats:
     """Median over windows that are cut off at the ends of the trace.
 
     Args:
-        xy: (T, C).
+        xy: (T, C); NaN counts for nothing.
         lengths: (T,) samples; an even length k covers k/2 samples before and k/2 - 1 after.
         causal: End each window at its sample.
     """

@@ -56,7 +56,10 @@ def near_percentiles(values, percentile, reach):
 
 @compiled(nogil=True)
 def window_medians(values, low, high):
-    """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted."""
+    """Medians of ``values[low[i] : high[i] + 1]``, by a window that is kept sorted.
+
+    NaN counts for nothing; a window of nothing else has no median (NaN).
+    """
     out = np.empty(low.shape[0])
     # A window is widened before it is cut at its other end.
     kept = np.empty(2 * (high - low).max() + 4 if low.shape[0] else 1)
@@ -76,12 +79,15 @@ def window_medians(values, low, high):
         while last > high[i]:
             count = _remove(kept, count, values[last])
             last -= 1
-        out[i] = 0.5 * (kept[(count - 1) // 2] + kept[count // 2])
+        out[i] = 0.5 * (kept[(count - 1) // 2] + kept[count // 2]) if count > 0 else np.nan
     return out
 
 
 @compiled(inline="always")
 def _insert(kept, count, value):
+    # NaN has no place in an order, and could not be found again.
+    if np.isnan(value):
+        return count
     k = count
     while k > 0 and kept[k - 1] > value:
         kept[k] = kept[k - 1]
@@ -92,6 +98,8 @@ def _insert(kept, count, value):
 
 @compiled(inline="always")
 def _remove(kept, count, value):
+    if np.isnan(value):
+        return count
     k = 0
     while kept[k] != value:
         k += 1

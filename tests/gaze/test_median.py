@@ -24,6 +24,16 @@ def test_median_is_that_of_pandas(length: int) -> None:
     np.testing.assert_allclose(moving_median(trace, np.full(60, length)), rolled)
 
 
+def test_what_is_not_known_counts_for_nothing() -> None:
+    """As for pandas; a window that looked for it once more left its array."""
+    trace = RNG.normal(0, 1, (60, 2))
+    trace[10:35] = np.nan
+    rolled = pd.DataFrame(trace).rolling(9, center=True, min_periods=1).median().to_numpy()
+    found = moving_median(trace, np.full(60, 9))
+    np.testing.assert_allclose(found, rolled)
+    assert np.isnan(found[14:31]).all() and np.isfinite(found[:14]).all()
+
+
 def test_variable_windows_hold_the_samples_they_should() -> None:
     trace = RNG.normal(0, 1, (200, 2))
     lengths = RNG.integers(1, 41, 200)
