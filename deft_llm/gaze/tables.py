@@ -81,8 +81,11 @@ def read_predictions(path: Path) -> Predictions:
         UserError: If the file is missing, empty, or has no such columns; or a cell is no number, or
             a time is earlier than the one before; names the line.
     """
-    rows = list(csv.reader(_lines(path)))
-    head = [name.strip().lower() for name in rows[0]] if rows else []
+    reader = csv.reader(_lines(path))
+    # With their lines. An empty one, as at the end of many files, is no row; cells that are empty
+    # are one.
+    rows = [(reader.line_num, row) for row in reader if len(row) > 1 or "".join(row).strip()]
+    head = [name.strip().lower() for name in rows[0][1]] if rows else []
     when = next((name for name in _TIMES if name in head), None)
     if not {"x", "y"} <= set(head):
         raise UserError(
@@ -91,14 +94,14 @@ def read_predictions(path: Path) -> Predictions:
     names = ["x", "y", *([when] if when else [])]
     at = [head.index(name) for name in names]
     table = np.full((len(rows) - 1, len(at)), np.nan)
-    for number, row in enumerate(rows[1:], 2):
+    for (line, row), values in zip(rows[1:], table, strict=True):
         for k, (column, name) in enumerate(zip(at, names, strict=True)):
             cell = row[column].strip() if column < len(row) else ""
             try:
-                table[number - 2, k] = float(cell) if cell else np.nan
+                values[k] = float(cell) if cell else np.nan
             except ValueError:
                 raise UserError(
-                    f"{path}, line {number}: {name} is {cell!r}; expected a number"
+                    f"{path}, line {line}: {name} is {cell!r}; expected a number"
                 ) from None
     if not len(table):
         raise UserError(f"{path}: no predictions below the line of names")
@@ -110,7 +113,8 @@ def read_predictions(path: Path) -> Predictions:
     if wrong.any():
         first = int(np.argmax(wrong))
         raise UserError(
-            f"{path}, line {first + 2}: time {times[first]:g}; expected µs that do not decrease"
+            f"{path}, line {rows[first + 1][0]}: time {times[first]:g}; expected µs that do not "
+            "decrease"
         )
     return Predictions(table[:, :2], times.astype(np.int64))
 

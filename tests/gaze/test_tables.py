@@ -47,6 +47,16 @@ def test_predictions_with_times_and_gaps(tmp_path: Path) -> None:
     assert np.isnan(read.xy[1]).all()
 
 
+def test_empty_lines_are_no_predictions(tmp_path: Path) -> None:
+    """Nor is a sample lost whose cells are empty: those behind it would be of other times."""
+    path = tmp_path / "p.csv"
+    path.write_text("x,y\n1,2\n\n,\n3,4\n \n\n")
+    np.testing.assert_array_equal(read_predictions(path).xy, [[1, 2], [np.nan] * 2, [3, 4]])
+    path.write_text("t,x,y\n10000,1,2\n\n20000,3,4\n\n")
+    times = read_predictions(path).times
+    assert times is not None and times.tolist() == [10_000, 20_000]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -55,6 +65,8 @@ def test_predictions_with_times_and_gaps(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "columns a, b; expected x, y"),
         ("x,y\n1,2\n1,two\n", "line 3: y is 'two'"),
         ("t,x,y\n20,1,1\n10,1,1\n", "line 3: time 10; expected"),
+        ("t,x,y\n\n20,1,1\n\n10,1,1\n", "line 5: time 10; expected"),
+        ("x,y\n\n1,2\n\n1,two\n", "line 5: y is 'two'"),
         ("t,x,y\n,1,1\n", "line 2: time nan"),
     ],
 )
