@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from deft_llm.cli.console import check_output, refuse_input, show, stoppable, stopped
 from deft_llm.cli.eyes import size_of
-from deft_llm.errors import UserError
+from deft_llm.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from deft_llm.gaze.refine import RefineSettings
@@ -88,6 +89,7 @@ def gaze(
         write_plot,
         write_results,
     )
+    from deft_llm.gaze.checks import check_cells
     from deft_llm.gaze.readers import open_events
     from deft_llm.gaze.tables import read_labels
 
@@ -103,6 +105,8 @@ def gaze(
     _check_together({option for option, there in given.items() if there})
     refined = refine or predictions is not None
     settings = _settings(grid, sensor, mode, direction, flow, causal, released)
+    if predictions is not None:
+        check_cells(settings.sensor, settings.grid)  # the tracker has a grid of its own
     # Before the tracking, which a mistake in them would make in vain.
     truth = None if labels is None else read_labels(labels)
     source = open_events(events)
@@ -165,27 +169,35 @@ def _settings(
     """The options in words of the library, which checks what they may be.
 
     Raises:
-        UserError: If one is none of those that are known, or the cells are not square.
+        UserError: If one is none of those that are known.
     """
     from deft_llm.config import validate_settings
-    from deft_llm.gaze.checks import check_cells
+    from deft_llm.gaze.local_flow import ESTIMATORS
+    from deft_llm.gaze.median import DIRECTIONS, MODES
     from deft_llm.gaze.refine import RefineSettings
 
-    settings = validate_settings(
+    return validate_settings(
         RefineSettings,
         {
             "grid": size_of(grid, "--grid"),
             "sensor": size_of(sensor, "--sensor"),
-            "mode": mode or "covariance",
-            "direction": direction or "inverse",
+            "mode": _one_of(MODES, "--mode", mode or "covariance"),
+            "direction": _one_of(DIRECTIONS, "--direction", direction or "inverse"),
             # Both are settings of the paper's median; "walk" has none of them.
             "filter": "median" if mode or direction else "walk",
-            "estimator": None if flow == "none" else flow,
+            "estimator": None if _one_of((*ESTIMATORS, "none"), "--flow", flow) == "none" else flow,
             # At the 100 samples a second of 3ET+, 20 ms.
             "ahead": 2 if causal else None,
             "released": released,
         },
         "gaze",
     )
-    check_cells(settings.sensor, settings.grid)
-    return settings
+
+
+def _one_of(known: Sequence[str], option: str, word: str) -> str:
+    if word not in known:
+        raise UserError(
+            f"{option} {word}: expected {', '.join(known[:-1])} or {known[-1]}"
+            f"{did_you_mean(word, known)}"
+        )
+    return word

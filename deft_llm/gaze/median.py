@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 Mode = Literal["raw", "velocity", "acceleration", "covariance", "frequency"]
 Direction = Literal["paper", "inverse"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 LOCAL, SHORTEST, LONGEST, PERCENTILE = 5, 5, 20, 75.0
 _NEAR = 5  # samples over which lengths are evened
 

@@ -52,7 +52,7 @@ class Tracker:
 
     def __init__(self, folder: Path | None = None, sensor: tuple[int, int] = DVXPLORER) -> None:
         self.network = _fused(load_tracker(WEIGHTS if folder is None else folder))
-        check_cells(sensor, self.network.config.grid)
+        _require_shape(sensor, self.network.config.grid)
         self.sensor = sensor
         self._state: State | None = None
 
@@ -105,6 +105,18 @@ class Tracker:
         for start in range(0, len(times), _BLOCK):
             part = times[start : start + _BLOCK]
             yield self.track(source.between(int(part[0]) - self.period, int(part[-1]) + 1), part)
+
+
+def _require_shape(sensor: tuple[int, int], grid: tuple[int, int]) -> None:
+    try:
+        check_cells(sensor, grid)
+    except UserError as error:
+        # Another grid, as for predictions that are given, is no way out: the network has this one.
+        raise UserError(
+            f"the tracker sees a grid of {grid[0]} x {grid[1]}, which a sensor of {sensor[0]} x "
+            f"{sensor[1]} pixels does not fit; cut the events to that shape, or refine what "
+            "another tracker finds (--predictions)"
+        ) from error
 
 
 def _fused(network: TrackerNet) -> TrackerNet:
