@@ -1,8 +1,8 @@
 """What a search of a video has seen so far: one line for each part, in the video's own folder.
 
-A search that was stopped, at any moment, goes on after the last whole line. With other settings, or
-if the file has changed, it begins anew. One process at a time searches a video: the lines of two
-would stand between each other.
+A search that was stopped, at any moment, goes on after the last whole line; the last line of all
+says that it came to the video's end. With other settings, or if the file has changed, it begins
+anew. One process at a time searches a video: the lines of two would stand between each other.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ RESULTS = (TABLE, OBJECT, PLOT, PAGE)
 _PICTURE = "expression_{apex}_{kind}_{number}.jpg"
 #: Under which what the model said of an expression holds caption -> file of its pictures.
 PICTURES = ("moments", "motion")
+_END = json.dumps({"ended": True})  # last line of a search that came to the video's end
 # Raised when a line changes its form: searches by older lines then begin anew.
 _VERSION = 2  # of the lines
 
@@ -40,11 +41,13 @@ class SearchLog:
         folder: The video's folder, which holds all results.
         seen: The parts so far.
         told: Apex frame -> what the model said of the expression, if it was asked.
+        ended: Whether the parts are all.
     """
 
     folder: Path
     seen: list[Seen] = field(default_factory=list)
     told: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ended: bool = False
 
     @classmethod
     @contextmanager
@@ -98,12 +101,20 @@ class SearchLog:
     def add(self, seen: Seen, told: Mapping[int, dict[str, Any] | None]) -> None:
         """Note a part, and what the model said of its expressions."""
         said = {apex: words for apex, words in told.items() if words}
-        line = json.dumps({"seen": seen.to_dict(), "told": said})
+        self._append(json.dumps({"seen": seen.to_dict(), "told": said}))
+        self.seen.append(seen)
+        self.told.update(said)
+
+    def end(self) -> None:
+        """Note that the video is searched to its end."""
+        if not self.ended:
+            self._append(_END)
+        self.ended = True
+
+    def _append(self, line: str) -> None:
         # Line by line: a kill at any moment cuts off the last one alone.
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-        self.seen.append(seen)
-        self.told.update(said)
 
     def _begin(self, head: Mapping[str, str]) -> None:
         """Begin anew, without what a search with other settings has left."""
@@ -125,6 +136,10 @@ class SearchLog:
         whole = [first]
         # The last one has no line end: empty, or cut off.
         for line in lines[:-1]:
+            if line == _END:
+                self.ended = True
+                whole.append(line)
+                break
             try:
                 values = json.loads(line)
                 told = {int(apex): words for apex, words in values["told"].items()}

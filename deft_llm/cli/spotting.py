@@ -132,11 +132,11 @@ class Spotting:
         clip, options, log = video.clip, video.options, video.log
         known = tuple(log.seen)
         self._say_known(video)
-        looked, said, ended = 0, 0, False
+        looked, said = 0, 0
         try:
-            for step in search_video(
-                clip.path, options, video.finder, log.folder / "motion", known
-            ):
+            steps = search_video(clip.path, options, video.finder, log.folder / "motion", known)
+            # To decode a long video only to find that all is known takes minutes.
+            for step in () if log.ended else steps:
                 done = step.done * video.seconds
                 self.lines.progress.at(round(before + done), clip.path.name)
                 if step.seen is None:
@@ -149,7 +149,7 @@ class Spotting:
                 said = self._say_settled(log, said)
             # A damaged video ends before all is done, and a stride may pass over its last frame.
             self._say_settled(log, said, ended=True)
-            ended = True
+            log.end()
             check_seen(log.seen, clip.path.name, options.face)
         except KeyboardInterrupt:
             self._write(video, whole=False)
@@ -157,7 +157,7 @@ class Spotting:
             raise
         except UserError as error:
             # A video without a face was searched to its end all the same.
-            self._write(video, whole=ended)
+            self._write(video, whole=log.ended)
             raise VideoFailed(str(error)) from error
         self._tell(clip, self._write(video, whole=True))
 
@@ -264,14 +264,11 @@ class Spotting:
 
     def _say_known(self, video: _Search) -> None:
         """Say how far an earlier search came, if there was one."""
+        if video.log.ended:
+            self.lines.say("known", "nothing is left to search")
         # A part may show no frame that the one before did not.
-        times = [time for part in video.log.seen for time in part.times]
-        if not times:
-            return
-        # To a tenth, as it is said: a video's length is that of its frames.
-        whole = times[-1] - times[0] > video.seconds - 0.1
-        told = "nothing is left to search" if whole else f"{times[-1]:.1f} s are searched already"
-        self.lines.say("known" if whole else "goes on", told)
+        elif times := [time for part in video.log.seen for time in part.times]:
+            self.lines.say("goes on", f"{times[-1]:.1f} s are searched already")
 
     def _say_settled(self, log: SearchLog, said: int, ended: bool = False) -> int:
         """Say what no later part can change any more, from number ``said`` on; how many are said.

@@ -152,6 +152,17 @@ def test_a_stop_keeps_what_was_found(run: Run, video: Path, use: Use, here: Path
     assert (here / "new" / "long" / "spotted.json").read_text() == resumed
 
 
+def test_a_finished_video_is_not_even_read_again(run: Run, video: Path, use: Use) -> None:
+    """An hour of it takes minutes to decode."""
+    finder = use()
+    first = run("spot", video)
+    finder.search = lambda *_: pytest.fail("it is searched again")  # type: ignore[method-assign]
+    again = run("spot", video)
+    assert again.out == first.out.replace(
+        "\nmicro", "\nknown     nothing is left to search\nmicro", 1
+    )
+
+
 def test_a_stop_behind_a_part_that_shows_no_new_frame(
     run: Run, video: Path, use: Use, here: Path
 ) -> None:
