@@ -266,8 +266,9 @@ def _drawn(
     # From µs of the recording to seconds from its start.
     times = (result.times - start) / 1e6
     spans = times[saccades] if len(saccades) else np.zeros((0, 2))
-    trace = GazeTrace(times, before, after, (result.blinks - start) / 1e6, spans)
-    title = f"{name}: {len(result.blinks)} blinks, {len(saccades)} saccades"
+    raw = before if refined else None
+    trace = GazeTrace(times, raw, after, (result.blinks - start) / 1e6, spans)
+    found = f"{counted(len(result.blinks), 'blink')}, {counted(len(saccades), 'saccade')}"
     if refined:
-        title += f", jitter {_tremor(before):.2f} before, {_tremor(after):.2f} after"
-    return gaze_plot(trace, title)
+        found += f", jitter {_tremor(before):.2f} before, {_tremor(after):.2f} after"
+    return gaze_plot(trace, name, found)

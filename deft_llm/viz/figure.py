@@ -27,6 +27,8 @@ from deft_llm.viz.overlay import Image, heat_colours, heat_layer, heated, magnif
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+    from matplotlib.text import Text
 
 _MM = 1 / 25.4  # inches
 _MM_PER_PT = 25.4 / 72
@@ -45,6 +47,7 @@ _NO_DATES: dict[str, dict[str, None]] = {
     ".svg": {"Date": None, "Creator": None},
 }
 _SAVING = Lock()
+_SHORTEST_NAME = 8  # letters of a name that are left in a title
 
 
 def literal(text: str) -> str:
@@ -53,6 +56,31 @@ def literal(text: str) -> str:
     A formula that it cannot read would end the drawing with an error.
     """
     return text.replace("$", r"\$")
+
+
+def title_beside(legend: Legend, place: tuple[float, float], name: str, rest: str = "") -> Text:
+    """Set the bold title of a figure whose legend stands on the same line.
+
+    Args:
+        legend: The figure's, to the right.
+        place: Where the title begins, shares of the figure.
+        name: Of a file: cut in its middle where it would lie upon the legend.
+        rest: What follows it, and is not cut.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = legend.get_figure(root=True)
+    assert figure is not None
+    # What a text's width depends on.
+    pen = FigureCanvasAgg(figure).get_renderer()
+    room = legend.get_window_extent(pen).x0
+    text = figure.text(*place, literal(name + rest), fontsize=12, fontweight="bold", va="center")
+    for kept in range(len(name) - 1, _SHORTEST_NAME, -1):
+        if text.get_window_extent(pen).x1 <= room:
+            break
+        cut = f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+        text.set_text(literal(cut + rest))
+    return text
 
 
 def write_figure(

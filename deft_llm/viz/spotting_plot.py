@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm.runs import runs
-from deft_llm.viz.figure import BLUE, GREY, ORANGE, literal
+from deft_llm.viz.figure import BLUE, GREY, ORANGE, literal, title_beside
 
 # matplotlib is imported where something is drawn, because it takes half a second.
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 ROW = 60.0  # s, shown side by side
 MOST_ROWS = 20
@@ -110,7 +113,7 @@ def spotting_plot(curve: Curve, marks: Sequence[Mark], title: str) -> bytes:
     Args:
         curve: At least one frame.
         marks: The expressions, in order of time.
-        title: Stands above it.
+        title: Stands above it; cut in its middle if it is long.
 
     Returns:
         A PNG.
@@ -128,10 +131,7 @@ def spotting_plot(curve: Curve, marks: Sequence[Mark], title: str) -> bytes:
         _row(axes, curve, marks, start, end)
     all_axes[-1].set_xlabel("time, s")
     figure.supylabel(curve.axis, fontsize=10, x=0.004)
-    figure.text(
-        0.055, 1 - 0.3 / height, literal(title), fontsize=12, fontweight="bold", va="center"
-    )
-    _legend(all_axes[0], figure, height)
+    title_beside(_legend(curve, figure, height), (0.055, 1 - 0.3 / height), title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
@@ -178,13 +178,18 @@ def _label(axes: Axes, mark: Mark, colour: str, taken: list[list[float]], span: 
     )  # fmt: skip
 
 
-def _legend(axes: Axes, figure: object, height: float) -> None:
+def _legend(curve: Curve, figure: Figure, height: float) -> Legend:
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     kinds = {"micro-expression": ORANGE, "macro-expression": MACRO}
-    patches = [Patch(color=colour, alpha=0.3, label=name) for name, colour in kinds.items()]
-    patches.append(Patch(color=ABSENT, label="no face"))
-    figure.legend(  # type: ignore[attr-defined]
-        handles=patches, ncols=3, fontsize=9, frameon=False, loc="center right",
+    shown: list[Artist] = [
+        Patch(color=colour, alpha=0.3, label=name) for name, colour in kinds.items()
+    ]
+    shown.append(Patch(color=ABSENT, label="no face"))
+    if curve.threshold is not None:
+        shown.append(Line2D([], [], color=GREY, ls="--", lw=1, label="threshold"))
+    return figure.legend(
+        handles=shown, ncols=len(shown), fontsize=9, frameon=False, loc="center right",
         bbox_to_anchor=(0.995, 1 - 0.3 / height),
     )  # fmt: skip
