@@ -46,8 +46,11 @@ class EyeAwareFinder:
 
     def _judged(self, take: Callable[[], Look]) -> Look:
         look = take()
-        kept, left_out = [], []
+        kept, left_out, uncovered = [], [], False
+        first, last = self.eyes.span
         for each in look.found:
+            onset, _, offset = each.spotted.seconds
+            uncovered |= last < onset or offset < first
             # The floor rises for what the eyes explain; out is what has nothing above it.
             measured = with_eyes(each.measurement, self.eyes)
             if not measured.found:
@@ -61,4 +64,9 @@ class EyeAwareFinder:
             f"movement at {apex:.2f} s left out: the eyes explain it; a blink is not a brow motion"
             for apex in left_out
         ]
+        if uncovered:
+            remarks.append(
+                f"{self.eyes.source} covers {first:.2f} to {last:.2f} s; movements before or "
+                "after are judged without it"
+            )
         return replace(look, found=tuple(kept), remarks=(*look.remarks, *remarks))

@@ -42,3 +42,13 @@ def test_a_blink_alone_is_left_out() -> None:
     assert regions == {"left inner brow", "right inner brow"}
     assert look.remarks[0] == "r"
     assert "movement at 0.40 s left out" in look.remarks[1]
+
+
+def test_it_is_told_that_a_recording_is_of_another_time() -> None:
+    """As with a wrong start: what it could explain is listed."""
+    told = "the eye recording covers 2.00 to 3.00 s; movements before or after are judged without"
+    elsewhere = EyeContext(blinks=((2.36, 2.48),), shifts=(), span=(2.0, 3.0))
+    _, step = EyeAwareFinder(_Two(), elsewhere).search(Path("a.mp4"), WHOLE, None)
+    assert step.look is not None
+    look = step.look()
+    assert len(look.found) == 2 and look.remarks == ("r", f"{told} it")
