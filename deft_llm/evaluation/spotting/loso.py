@@ -157,11 +157,15 @@ class SpottingLoso(Benchmark):
         self, name: str, entry: LosoEntry, videos: Sequence[CodedVideo], splits: Sequence[Split]
     ) -> list[SpottedVideo]:
         """What an entry finds in all videos, each in the fold that tests it."""
-        motions = (np.ascontiguousarray(video.track.motion).data for video in videos)
+        tracks = (
+            np.ascontiguousarray(getattr(video.track, name)).data
+            for video in videos
+            for name in ("motion", "shots", "timestamps")  # curves depend on all of them
+        )
         codings = json.dumps([(v.subject, v.video, repr(v.coded)) for v in videos])
         settings = entry.model_dump_json(exclude={"note"})
-        # By motion and codings too: what was found is valid for these alone.
-        key = digest(settings, ReturningFinder.key, codings, *motions)[:12]
+        # By measurements and codings too: what was found is valid for these alone.
+        key = digest(settings, ReturningFinder.key, codings, *tracks)[:12]
         folder = self.output / f"{name}-{key}"
         found: dict[int, SpottedVideo] = {}
         for split in splits:

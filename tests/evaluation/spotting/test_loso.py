@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,24 @@ def test_a_fold_knows_nothing_of_its_subject(
     last = max(each.interval.offset for rows in found.values() for each in rows)
     assert last < 12 * 30 * (1 if name == "casme3" else 7)
     assert last > 12 * 30 * (0.5 if name == "casme3" else 3.5)
+
+
+def test_what_was_found_at_other_times_is_not_taken_over(
+    corpus: tuple[str, Corpus], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rest is a median over seconds: at another rate the same motion makes other curves."""
+    name, made = corpus
+    changes = [*_changes(name, made, tmp_path / "out"), "models=[mdmd]"]
+    run(FOLDER / FILES[name], changes)
+    measured = corpus_videos.roi_track
+
+    def faster(folder: Path, options: ReadOptions, cache: Path) -> RoiTrack:
+        track = measured(folder, options, cache)
+        return replace(track, timestamps=track.timestamps / 2)
+
+    monkeypatch.setattr(corpus_videos, "roi_track", faster)
+    run(FOLDER / FILES[name], changes)
+    assert len(list((tmp_path / "out").glob("mdmd-*"))) == 2
 
 
 def test_what_cannot_work_is_told_before_anything_is_measured(tmp_path: Path) -> None:
