@@ -94,7 +94,7 @@ class RefineSettings(Settings):
 
 
 PAPER = RefineSettings(filter="median", direction="paper", blinks=False, least_steadiness=0.0)
-"""M2F and then flow, as the paper describes them."""
+"""M2F and then flow, as the paper describes them, but for the flow's place: see ``Refined``."""
 CAUSAL = RefineSettings(ahead=2)
 """For online use: 20 ms of latency at 100 predictions a second."""
 
@@ -110,7 +110,8 @@ class Refined:
         xy: (T, 2) refined, cells.
         blink: (T,) samples in a blink; their places are bridged.
         blinks: (K, 2) first and last µs of each blink.
-        flow: Motion of the events around each filtered point.
+        flow: Motion of the events around each point as predicted; the release looks around the
+            filtered one.
         latency: Seconds that a sample waits for later ones; infinite if any number is looked at.
     """
 
