@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -106,7 +106,7 @@ def write_files(searched: Searched, explained: bool) -> None:
     marks = [_mark(each) for each in found]
     write_bytes(folder / PLOT, spotting_plot(curve, marks, name))
     if explained:
-        summary = _summary(found, record["frames"], seconds[-1] - seconds[0], searched.whole)
+        summary = _summary(searched, record, seconds[-1] - seconds[0])
         sections = _sections(searched.log, found, marks)
         page = spotting_page(name, summary, curve, sections, searched.remarks)
         write_bytes(folder / PAGE, page.encode("utf-8", "backslashreplace"))
@@ -155,12 +155,14 @@ def _shares(numbers: Sequence[int], read: range) -> list[int]:
     return [after - place for place, after in pairwise([*places, end])]
 
 
-def _summary(found: Sequence[Spotted], frames: int, seconds: float, whole: bool) -> str:
-    count = {kind: sum(each.kind == kind for each in found) for kind in ("micro", "macro")}
+def _summary(searched: Searched, record: Mapping[str, Any], seconds: float) -> str:
+    count = {k: sum(each.kind == k for each in searched.found) for k in ("micro", "macro")}
     told = [counted(n, f"{kind}-expression") for kind, n in count.items() if n]
-    rest = "" if whole else " · stopped before its end"
-    what = ", ".join(told) or "no expression"
-    return f"{frames} frames · {seconds:.1f} s searched{rest} · {what}"
+    rest = "" if searched.whole else " · stopped before its end"
+    # Where nobody is seen, nothing can be found.
+    nothing = "no expression" if record["frames_with_face"] else "no face"
+    what = ", ".join(told) or nothing
+    return f"{record['frames']} frames · {seconds:.1f} s searched{rest} · {what}"
 
 
 def _mark(spotted: Spotted) -> Mark:

@@ -66,6 +66,7 @@ def spotting_page(
         summary=summary,
         rows=[_row(curve, sections, start, end) for start, end in curve.rows()],
         axis=curve.axis,
+        face=bool(np.isfinite(curve.values).any()),
         width=WIDTH,
         height=HEIGHT,
         sections=sections,

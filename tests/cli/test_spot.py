@@ -245,6 +245,21 @@ def test_a_video_without_a_face(run: Run, here: Path) -> None:
     assert json.loads((folder / "spotted.json").read_text())["whole"], "it was read to its end"
 
 
+def test_a_page_without_an_expression_says_why(
+    run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
+) -> None:
+    write_video(here / "grey.mp4", np.full((12, 64, 64, 3), 90, np.uint8), FPS)
+    explained = ("--explain", "--checkpoint", tiny_checkpoint)
+    assert run("spot", "grey.mp4", *explained).status == 2
+    page = (here / "out" / "grey" / "report.html").read_text()
+    assert "s searched · no face<" in page and "No face was seen, so nothing can be said" in page
+    use(found=())
+    assert run("spot", video, *explained).status == 0
+    page = (here / "out" / "long" / "report.html").read_text()
+    assert "· no expression<" in page and "Nothing was found." in page
+    assert "each number leads" not in page
+
+
 def test_the_page_explains_each_expression(
     run: Run, video: Path, use: Use, here: Path, tiny_checkpoint: Path
 ) -> None:
