@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -132,9 +132,14 @@ class PsyAU(Recognizer):
         # A buffer, so that a saved network has the share that it was trained to.
         self.register_buffer("prior_share", torch.tensor(1.0 if share is None else share))
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Class logits (B, classes)."""
-        return self.joint(inputs).emotion
+    @overload
+    def forward(self, inputs: Inputs, whole: Literal[False] = False) -> Tensor: ...
+    @overload
+    def forward(self, inputs: Inputs, whole: Literal[True]) -> Joint: ...
+    def forward(self, inputs: Inputs, whole: bool = False) -> Tensor | Joint:
+        """Class logits (B, classes); with ``whole`` all answers, as :meth:`joint`."""
+        found = self.joint(inputs)
+        return found if whole else found.emotion
 
     def forward_features(self, inputs: Inputs) -> Tensor:
         """A token for each AU (B, 12, 25), after the graphs."""

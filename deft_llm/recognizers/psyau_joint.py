@@ -91,9 +91,8 @@ class PsyAUJoint:
                 name: torch.where(flipped.view(-1, *[1] * (x.ndim - 1)), mirror[name], x)
                 for name, x in chosen.items()
             }
-            losses = joint_losses(
-                self.network, {**batch, "labels": given[rows]}, self.training.au_weight
-            )
+            found = self.network.joint({name: batch[name] for name in PsyAU.inputs})
+            losses = joint_losses(found, {**batch, "labels": given[rows]}, self.training.au_weight)
             optimizer.zero_grad()
             losses["loss"].backward()
             optimizer.step()

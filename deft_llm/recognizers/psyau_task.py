@@ -20,8 +20,9 @@ from torch import Tensor
 from deft_llm.config import Settings, read_recipe
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
+from deft_llm.machine import processes
 from deft_llm.recognizers.base import Recognizer
-from deft_llm.recognizers.psyau import PsyAU
+from deft_llm.recognizers.psyau import Joint, PsyAU
 from deft_llm.recognizers.task import RecognizerRecipe, RecognizerTask, train_recipe
 from deft_llm.training.loop import Batch
 
@@ -70,7 +71,7 @@ class PsyAUTask(RecognizerTask):
         seed: As for ``RecognizerTask``.
         held_out: As for ``RecognizerTask``.
         description: As for ``RecognizerTask``.
-        batches: Batches of the whole training, over which the prior's share falls.
+        batches: Batches of the whole training in each process, over which the prior's share falls.
         au_weight: g.
 
     Raises:
@@ -99,8 +100,9 @@ class PsyAUTask(RecognizerTask):
 
     def chosen(self, rows: Tensor, flipped: Tensor, index: int) -> dict[str, Tensor]:
         """As of its base, with the coded AUs (B, 12) and the share of the training that is done."""
-        # The share travels with the batch, so that a resumed run has the same one.
-        done = torch.tensor(min(1.0, index / self.batches))
+        # The share travels with the batch, so that a resumed run has the same one. Processes take
+        # turns in the batches, and are at the same share.
+        done = torch.tensor(min(1.0, index // processes() / self.batches))
         return {**self.examples.batch(rows, flipped), AUS: self.aus[rows], DONE: done}
 
     def training_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -108,7 +110,9 @@ class PsyAUTask(RecognizerTask):
         done = float(batch[DONE])
         self.psyau.progress(done)
         self.over = round(done * self.batches) + 1 >= self.batches
-        return joint_losses(self.psyau, batch, self.au_weight)
+        # Called as ``model``, which several processes wrap to exchange their gradients.
+        found: Joint = self.model({name: batch[name] for name in self.psyau.inputs}, whole=True)
+        return joint_losses(found, batch, self.au_weight)
 
     def evaluate(self) -> dict[str, float]:
         """As of its base; behind the last batch without the prior, and so it is saved."""
@@ -118,18 +122,17 @@ class PsyAUTask(RecognizerTask):
         return super().evaluate()
 
 
-def joint_losses(network: PsyAU, batch: Batch, au_weight: float) -> dict[str, Tensor]:
-    """The joint loss of a batch of inputs, "labels" and "aus".
+def joint_losses(found: Joint, batch: Batch, au_weight: float) -> dict[str, Tensor]:
+    """The joint loss of a batch with "labels" and "aus".
 
     Args:
-        network: The network.
+        found: What the network answers about it.
         batch: B clips; rows of AUs that are NaN are not coded, and teach the classes alone.
         au_weight: g.
 
     Returns:
         "loss", "classes", "au" (the AUs' own loss) and "accuracy".
     """
-    found = network.joint({name: batch[name] for name in network.inputs})
     labels, aus = batch["labels"], batch[AUS]
     classes = F.cross_entropy(found.emotion.float(), labels)
     known = (~aus.isnan()).float()

@@ -84,10 +84,39 @@ def test_the_share_falls_to_0_in_any_training(
 def test_clips_without_coded_aus_teach_the_classes_alone(clips: LabelledClips) -> None:
     made = task(clips)
     batch = {**made.batch(0), "aus": torch.full((4, 12), torch.nan)}
-    losses = joint_losses(made.psyau.eval(), batch, 0.8)
+    found = made.psyau.eval()(batch, whole=True)
+    losses = joint_losses(found, batch, 0.8)
     assert losses["au"].item() == 0
     torch.testing.assert_close(losses["loss"].detach(), 0.2 * losses["classes"].detach())
-    assert joint_losses(made.psyau, made.batch(0), 0.8)["au"].item() > 0
+    assert joint_losses(found, made.batch(0), 0.8)["au"].item() > 0
+
+
+class _Wrapped(torch.nn.Module):
+    """As several processes wrap a network; gradients are exchanged if it is called."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module, self.calls = module, 0
+
+    def forward(self, *given: Any, **more: Any) -> Any:
+        self.calls += 1
+        return self.module(*given, **more)
+
+
+def test_several_processes_learn_together_and_are_at_one_share(
+    clips: LabelledClips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = task(clips)
+    wrapped = _Wrapped(made.model)
+    made.model = wrapped
+    made.training_step(made.batch(0))
+    assert wrapped.calls == 1, "each would learn from its own clips alone"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    # Batches 12 and 13 of 20 are the seventh of both.
+    shares = [float(made.batch(index)["done"]) for index in (0, 1, 12, 13, 19)]
+    assert shares == pytest.approx([0, 0, 0.6, 0.6, 0.9])
+    made.training_step(made.batch(18))
+    assert made.over
 
 
 def test_folds_do_not_know_each_other(clips: LabelledClips) -> None:
