@@ -171,6 +171,10 @@ class Annotation:
     fps: float | None = None
 
 
+UNREAD = ""
+"""``Prediction.predicted`` of a clip about which a model gives no answer."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One row of results; every table is computed from these rows alone."""

@@ -25,7 +25,7 @@ from deft_llm.federated.rules import RULES, Arrays, personalised
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site
 from deft_llm.files import replacing_folder
-from deft_llm.metrics.classification import confusion_matrix
+from deft_llm.metrics.classification import confusion_matrix, likeliest
 from deft_llm.recognizers.psyau import PsyAU
 from deft_llm.recognizers.task import RecognizerTask
 
@@ -139,7 +139,7 @@ class Client:
         found = self.learner.probabilities(site.test)
         names = site.classes
         counts = confusion_matrix(
-            [names[i] for i in site.test.labels], [names[i] for i in found.argmax(1)], names
+            [names[i] for i in site.test.labels], likeliest(found, names), names
         )
         # Without dropout and mirroring, as an attacker would ask the network.
         trained = losses(self.learner.probabilities(site.train), site.train.labels)

@@ -31,6 +31,14 @@ def confusion_matrix(
     return matrix
 
 
+def likeliest(probabilities: NDArray[np.floating], classes: Sequence[str]) -> list[str | None]:
+    """The most probable class of each row (N, C); None for a row of zeros, which is no answer.
+
+    So a clip without an answer is an error of its own class, and no vote for the first one.
+    """
+    return [classes[int(row.argmax())] if row.any() else None for row in probabilities]
+
+
 def f1_per_class(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
     """F1 of every class (C,): 2 TP / (2 TP + FP + FN); 0 if never true or predicted."""
     hits = np.diag(matrix).astype(float)

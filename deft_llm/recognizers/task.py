@@ -28,14 +28,15 @@ from safetensors.torch import load_model
 from torch import Tensor
 
 from deft_llm import facs
-from deft_llm.clip import Prediction
+from deft_llm.clip import UNREAD, Prediction
 from deft_llm.config import Settings, read_recipe
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.sources import ClipSource
 from deft_llm.errors import UserError
-from deft_llm.files import write_lines, write_text
+from deft_llm.files import replacing_folder, write_lines, write_text
+from deft_llm.leaks import require_disjoint
 from deft_llm.machine import first_process_first, processes, use_all_cores
-from deft_llm.metrics.classification import accuracy, confusion_matrix, uar, uf1
+from deft_llm.metrics.classification import accuracy, confusion_matrix, likeliest, uar, uf1
 from deft_llm.recognizers.base import (
     RECOGNIZERS,
     CanBeSaved,
@@ -48,10 +49,11 @@ from deft_llm.recognizers.saved import save_recognizer
 from deft_llm.registry import resolve
 from deft_llm.simulator.scene.sets import shared_numbers
 from deft_llm.training.loop import Batch, Goal, fit
-from deft_llm.training.run_folder import claimed_folder
+from deft_llm.training.run_folder import FINAL, claimed_folder
 from deft_llm.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
+_SCORES = "scores.json"
 
 
 class RecognizerTask:
@@ -184,8 +186,8 @@ class RecognizerRecipe(Settings):
 def class_scores(clips: LabelledClips, probabilities: NDArray[np.floating]) -> dict[str, float]:
     """UF1, UAR and accuracy of class probabilities (N, classes)."""
     names = clips.classes
-    predicted = [names[i] for i in probabilities.argmax(1)]
-    matrix = confusion_matrix([names[i] for i in clips.labels], predicted, names)
+    truth = [names[i] for i in clips.labels]
+    matrix = confusion_matrix(truth, likeliest(probabilities, names), names)
     return {"uf1": uf1(matrix), "uar": uar(matrix), "accuracy": accuracy(matrix)}
 
 
@@ -241,9 +243,13 @@ def _train_and_score(
     make_task: MakeTask,
 ) -> None:
     """Open the clips, train on them, and score the result on the test clips, if there are any."""
+    if not isinstance(model, Recognizer) and _is_finished(recipe):
+        logger.info("already finished: %s", recipe.output / FINAL)
+        return
     with first_process_first():  # one process measures; the others then find the clips
         clips = {n: s.open(model.inputs, recipe.cache) for n, s in sources.items()}
     sets = {n: labelled(c, facs.THREE_CLASSES, three_class) for n, c in clips.items()}
+    _require_other_clips(sets)
     answer: Callable[[LabelledClips], NDArray[np.floating]]
     if isinstance(model, Recognizer):
         answer = _train_network(recipe, model, sets, make_task).probabilities
@@ -275,6 +281,24 @@ def _sources(recipe: RecognizerRecipe, where: str) -> dict[str, ClipSource]:
                 f"{seeds.start} on, which show the same expressions; give another seed"
             )
     return sources
+
+
+def _require_other_clips(sets: dict[str, LabelledClips]) -> None:
+    """Check that no clip is in two sets, under whatever name.
+
+    Raises:
+        UserError: If one is.
+    """
+    contents = {n: {"content": {r.content for r in s.clips.records}} for n, s in sets.items()}
+    for first, second in combinations(contents, 2):
+        what = f"{first} and {second}"
+        require_disjoint(contents[first], contents[second], what, "leave those clips out of one")
+
+
+def _is_finished(recipe: RecognizerRecipe) -> bool:
+    """Whether a classical recognizer's run has written the last of its files."""
+    last = "config.json" if recipe.test is None else _SCORES
+    return (recipe.output / FINAL / last).is_file()
 
 
 def _train_network(
@@ -314,9 +338,8 @@ def _fit_classical(
     side = side_of(model)
     model.fit(clips.clips.inputs(model.inputs, side), clips.labels)
     if isinstance(model, CanBeSaved):
-        final = recipe.output / "final"
-        final.mkdir(exist_ok=True)
-        model.save(final, clips.classes)
+        with replacing_folder(recipe.output / FINAL, overwrite=True) as partial:
+            model.save(partial, clips.classes)
     return lambda asked: model.predict_proba(asked.clips.inputs(model.inputs, side))
 
 
@@ -330,7 +353,9 @@ def _score(
     probabilities = answer(clips)
     seconds = (time.perf_counter() - started) / len(clips)  # the mean, because clips run in batches
     rows = []
-    for record, label, row in zip(clips.clips.records, clips.labels, probabilities, strict=True):
+    named = likeliest(probabilities, clips.classes)
+    columns = (clips.clips.records, clips.labels, probabilities, named)
+    for record, label, row, name in zip(*columns, strict=True):
         prediction = Prediction(
             dataset=record.dataset,
             subject=record.subject,
@@ -338,15 +363,16 @@ def _score(
             fold=0,
             seed=recipe.seed,
             label=clips.classes[label],
-            predicted=clips.classes[int(row.argmax())],
+            predicted=UNREAD if name is None else name,
             probabilities=dict(zip(clips.classes, row.tolist(), strict=True)),
             seconds=seconds,
         )
         rows.append(json.dumps(asdict(prediction)))
-    final = recipe.output / "final"
+    final = recipe.output / FINAL
     final.mkdir(exist_ok=True)
     write_lines(final / "predictions.jsonl", rows)
     scores = class_scores(clips, probabilities)
-    write_text(final / "scores.json", json.dumps(scores, indent=1) + "\n")
+    # Last: a run that has them is finished.
+    write_text(final / _SCORES, json.dumps(scores, indent=1) + "\n")
     shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     logger.info("test: %d clips, %s", len(clips), shown)

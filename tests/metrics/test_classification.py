@@ -12,6 +12,7 @@ from deft_llm.metrics.classification import (
     confusion_matrix,
     expected_calibration_error,
     f1_per_class,
+    likeliest,
     uar,
     uf1,
 )
@@ -106,3 +107,8 @@ def test_calibration_error_by_hand() -> None:
     sure = np.eye(2)[labels]
     assert expected_calibration_error(sure, labels) == 0.0
     assert expected_calibration_error(sure, 1 - labels) == 1.0
+
+
+def test_a_row_of_zeros_names_no_class() -> None:
+    rows = np.array([[0.2, 0.7, 0.1], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert likeliest(rows, CLASSES) == ["positive", None, "negative"]

@@ -13,11 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm import facs
+from deft_llm.clip import UNREAD
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.features import Features, mirror_features
 from deft_llm.data.labelled import LabelledClips, labelled, three_class
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import UserError
+from deft_llm.files import write_lines
 from deft_llm.recognizers.base import RECOGNIZERS, load_recognizer
 from deft_llm.recognizers.task import RecognizerTask, train
 from deft_llm.training import tasks
@@ -190,6 +192,65 @@ def test_the_seed_of_a_recipe_is_that_of_a_recognizer_fitted_in_one_call(
     tasks.run(RECIPE, changes)
     tasks.run(RECIPE, [*changes, "options.seed=5", f"output={tmp_path / 'other'}"])
     assert Drawing.seeds == [3, 5]
+
+
+class Silent(Drawing):
+    """Gives no answer about any clip."""
+
+    fits: ClassVar[list[int]] = []
+
+    def fit(self, inputs: dict[str, np.ndarray], labels: np.ndarray) -> None:
+        """Count the calls."""
+        self.fits.append(len(labels))
+
+    def predict_proba(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Zeros."""
+        return np.zeros((len(inputs["flow_uvs"]), self.classes))
+
+
+def test_no_answer_is_no_vote_for_the_first_class(
+    tmp_path: Path, make_features: Callable[[int], Features], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECOGNIZERS, "silent", f"{__name__}:Silent")
+    parts = {name: write_folder(tmp_path / name, make_features, name) for name in ("data", "test")}
+    changes = [f"{name}={folder}" for name, folder in parts.items()]
+    changes += ["recognizer=silent", "options={}", f"output={tmp_path / 'run'}"]
+    tasks.run(RECIPE, changes)
+    final = tmp_path / "run" / "final"
+    assert json.loads((final / "scores.json").read_text())["accuracy"] == 0
+    rows = [json.loads(line) for line in (final / "predictions.jsonl").open(encoding="utf-8")]
+    assert {row["predicted"] for row in rows} == {UNREAD}
+
+
+def test_a_finished_run_without_a_loop_is_not_fitted_again(
+    tmp_path: Path, make_features: Callable[[int], Features], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECOGNIZERS, "silent", f"{__name__}:Silent")
+    parts = {name: write_folder(tmp_path / name, make_features, name) for name in ("data", "test")}
+    changes = [f"{name}={folder}" for name, folder in parts.items()]
+    changes += ["recognizer=silent", "options={}", f"output={tmp_path / 'run'}"]
+    Silent.fits.clear()
+    tasks.run(RECIPE, changes)
+    scores = tmp_path / "run" / "final" / "scores.json"
+    tasks.run(RECIPE, changes)
+    assert Silent.fits == [9]
+    scores.unlink()  # stopped between fitting and scoring
+    tasks.run(RECIPE, changes)
+    assert Silent.fits == [9, 9] and scores.is_file()
+
+
+def test_one_clip_in_two_sets_stops_a_recipe(
+    tmp_path: Path, make_features: Callable[[int], Features]
+) -> None:
+    """Under other names, of other subjects: the corpora CASME and CASME II overlap, for one."""
+    for name in ("data", "other"):
+        folder = write_folder(tmp_path / name, make_features, name)
+        lines = [json.loads(line) for line in (folder / "clips.jsonl").open(encoding="utf-8")]
+        for i, line in enumerate(lines):
+            line["content"] = f"{name if i else 'both'}{i}"
+        write_lines(folder / "clips.jsonl", map(json.dumps, lines))
+    with pytest.raises(UserError, match="data and validation share content both0; "):
+        tasks.run(RECIPE, overrides(tmp_path, tmp_path / "other"))
 
 
 def test_clips_without_frames_are_told_to_a_recognizer_of_frames(

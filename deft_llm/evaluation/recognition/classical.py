@@ -15,7 +15,7 @@ from deft_llm.data.inputs import is_coded
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.entries import ModelEntry
-from deft_llm.metrics.classification import confusion_matrix, uf1
+from deft_llm.metrics.classification import confusion_matrix, likeliest, uf1
 from deft_llm.recognizers.base import (
     ClassicalRecognizer,
     FitsFoldsAtOnce,
@@ -93,8 +93,7 @@ def _pooled(
     predicted: list[str | None] = []
     for (_, held), p in zip(pairs, found, strict=True):
         labels += [data.classes[i] for i in data.labels[held]]
-        # As in the rows: a clip without an answer is an error, and no vote for the first class.
-        predicted += [data.classes[int(row.argmax())] if row.any() else None for row in p]
+        predicted += likeliest(p, data.classes)
     return uf1(confusion_matrix(labels, predicted, data.classes))
 
 

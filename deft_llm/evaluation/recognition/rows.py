@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft_llm import __version__, protocols
-from deft_llm.clip import Prediction
+from deft_llm.clip import UNREAD, Prediction
 from deft_llm.data.labelled import LabelledClips
 from deft_llm.evaluation.recognition.entries import ModelEntry
 from deft_llm.files import digest, read_lines, write_lines, write_text
-
-UNREAD = ""  # predicted where no class could be read out of an answer
+from deft_llm.metrics.classification import likeliest
 
 
 class PredictionRows:
@@ -72,7 +71,9 @@ class PredictionRows:
     ) -> None:
         """Store the predictions of one fold: class probabilities ``p`` of the rows ``test``."""
         lines = []
-        for row, values in zip(test, p, strict=True):
+        # A model that writes may name no class: an error of the true one, of no other.
+        named = likeliest(p, self.data.classes)
+        for row, values, name in zip(test, p, named, strict=True):
             record = self.data.clips.records[row]
             prediction = Prediction(
                 dataset=record.dataset,
@@ -81,11 +82,10 @@ class PredictionRows:
                 fold=fold,
                 seed=seed,
                 label=self.data.classes[self.data.labels[row]],
-                # A model that writes may name no class: an error of the true one, of no other.
-                predicted=self.data.classes[int(values.argmax())] if values.any() else UNREAD,
+                predicted=UNREAD if name is None else name,
                 probabilities={
-                    name: round(float(value), 6)
-                    for name, value in zip(self.data.classes, values, strict=True)
+                    label: round(float(value), 6)
+                    for label, value in zip(self.data.classes, values, strict=True)
                 },
                 seconds=round(seconds / len(test), 6),
             )

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft_llm.clip import Prediction
+from deft_llm.clip import UNREAD, Prediction
 from deft_llm.config import Settings
 from deft_llm.errors import UserError
 from deft_llm.evaluation.recognition.results import GAP, Result, gap
-from deft_llm.evaluation.recognition.rows import UNREAD
 from deft_llm.evaluation.tables import latex, markdown, write_table
 from deft_llm.files import write_bytes, write_text
 from deft_llm.metrics.classification import accuracy, uar, weighted_f1
