@@ -15,8 +15,8 @@ from deft_llm.data.features import pack
 from deft_llm.data.measuring import measure_video
 from deft_llm.data.records import ClipRecord
 from deft_llm.errors import NoFaceError, UserError
-from deft_llm.files import write_lines
-from deft_llm.media.frames import natural_key, videos_and_pictures
+from deft_llm.files import digest, file_digest, sampled_digest, write_lines
+from deft_llm.media.frames import list_frames, natural_key, videos_and_pictures
 from deft_llm.parallel import parallel_map
 from deft_llm.unimer.coded import content_hash
 
@@ -47,6 +47,8 @@ def clips_in(folder: Path) -> list[Path]:
 def measure_folder(folder: Path, out: Path, workers: int | None = None) -> None:
     """Measure the strongest movement of every clip; after an interruption, call again to resume.
 
+    Once all are measured, a further call does nothing.
+
     Args:
         folder: Videos and folders of frames, at any depth. Clips of one subfolder count as one
             person's, those of ``folder`` itself each as another's.
@@ -54,11 +56,16 @@ def measure_folder(folder: Path, out: Path, workers: int | None = None) -> None:
         workers: Number of processes; None takes one for each core.
 
     Raises:
-        UserError: If no clip can be measured; says why for the first one.
+        UserError: If no clip can be measured; says why for the first one. If ``out`` was begun from
+            other clips, whatever they are called.
     """
     clips = clips_in(folder)
     names = [path.relative_to(folder).as_posix() for path in clips]
-    claim_recipe(out, {"clips": names})
+    # By their bytes, too: clips of two corpora may have the same names.
+    content = digest(*names, *map(_content, clips))[:16]
+    claim_recipe(out, {"clips": len(clips), "content": content})
+    if (out / CLIPS).is_file():
+        return
 
     def measured(some: Iterable[Path]) -> Iterator[MeasuredClip]:
         look = partial(_measured, folder)
@@ -74,6 +81,16 @@ def measure_folder(folder: Path, out: Path, workers: int | None = None) -> None:
         )
     # Last: without it, the folder does not open as a dataset.
     write_lines(out / CLIPS, (record.to_json() for record in found))
+
+
+def _content(path: Path) -> str:
+    """A hash of a video, or of all frames in a folder; "" if it cannot be read."""
+    try:
+        if path.is_dir():
+            return digest(*map(file_digest, list_frames(path).frames))
+        return sampled_digest(path)
+    except (OSError, UserError):  # told when it is measured
+        return ""
 
 
 def _measured(folder: Path, path: Path) -> MeasuredClip:

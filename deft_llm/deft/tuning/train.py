@@ -230,7 +230,8 @@ def _clips_of(recipe: DeftRecipe, folder: Path) -> Path:
     """A data folder as it is; one of videos, measured into the folder of the run.
 
     Raises:
-        UserError: If its codings are read and have a problem, or it has no clips.
+        UserError: If its codings are read and have a problem, it has no clips, or other ones than
+            were measured for this run.
     """
     if recipe.labels == "coded":
         require_valid(folder)
@@ -238,7 +239,8 @@ def _clips_of(recipe: DeftRecipe, folder: Path) -> Path:
     if (folder / CLIPS).is_file():
         return folder
     measured = recipe.output / f"measured-{recipe.folders.index(folder) + 1}"
-    if not (measured / CLIPS).is_file():
+    # What was measured is enough where the videos are gone by now.
+    if folder.is_dir() or not (measured / CLIPS).is_file():
         measure_folder(folder, measured)
     return measured
 

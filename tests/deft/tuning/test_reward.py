@@ -320,6 +320,22 @@ def test_a_folder_without_any_face_says_so(
         measure_folder(footage, tmp_path / "out", workers=1)
 
 
+def test_clips_measured_before_are_those_of_the_folder(
+    footage: Path, make_features: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another folder, of clips with the same names, got the features of the first."""
+    monkeypatch.setattr(unlabelled, "measure_video", _film(make_features(0)))
+    monkeypatch.setattr(unlabelled, "pack", lambda _: make_features(0))
+    out = tmp_path / "out"
+    measure_folder(footage, out, workers=1)
+    first = (out / "clips.jsonl").stat().st_mtime_ns
+    measure_folder(footage, out, workers=1)
+    assert (out / "clips.jsonl").stat().st_mtime_ns == first, "measured once"
+    (footage / "b" / "2.mp4").write_bytes(b"another film")
+    with pytest.raises(UserError, match="out was begun from .* give another folder, or delete it"):
+        measure_folder(footage, out, workers=1)
+
+
 # ------------------------------------------------------------------ settings
 
 
