@@ -143,10 +143,11 @@ def load_head(name: str, path: Path | None = None) -> Head:
 
     Args:
         name: "own" or "ict".
-        path: the head's file or folder; only "ict" takes (and needs) one.
+        path: the head's file or folder; only "ict" takes one. None takes the one that the
+            environment names (`ict_head/files.py`).
 
     Raises:
-        UserError: the name is unknown, or the path is missing or unreadable.
+        UserError: the name is unknown, or there is no file, or it is unreadable.
     """
     factory = resolve(HEADS, name, "head")
     if name == "own" and path is not None:

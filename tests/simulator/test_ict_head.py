@@ -146,6 +146,15 @@ def test_blink_and_gaze(ict: Head) -> None:
     assert shift[0] > 0.2 and shift[1] > 0.15
 
 
+def test_the_file_of_the_environment_is_taken(
+    obj_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs with flow asked for a path, and for DEFT_ICT to be set, whether it was or not."""
+    monkeypatch.setenv("DEFT_ICT", str(obj_folder))
+    assert load_head("ict").aus == load_head("ict", obj_folder).aus
+
+
+@pytest.mark.usefixtures("no_ict")
 def test_wrong_files_are_named(tmp_path: Path, obj_folder: Path) -> None:
     with pytest.raises(UserError, match="needs a path, got none; set DEFT_ICT to it"):
         load_head("ict")

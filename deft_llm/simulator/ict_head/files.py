@@ -71,9 +71,13 @@ def head_file(name: str, given: Path | None = None) -> Path | None:
 def read_ict(path: Path | None) -> IctData:
     """Read the model from a packed file or an OBJ folder.
 
+    Args:
+        path: one of them; None takes that of :func:`ict_file`.
+
     Raises:
         UserError: the path is missing or holds something else.
     """
+    path = ict_file() if path is None else path
     if path is None:
         raise UserError(
             "the head 'ict' needs a path, got none; set DEFT_ICT to it, or DEFT_DATA to the folder "

@@ -67,7 +67,8 @@ class IctHead:
     """The head named "ict"; see `deft_llm.simulator.head.Head` for the interface.
 
     Args:
-        path: `ict_facekit.safetensors`, or the official OBJ folder.
+        path: `ict_facekit.safetensors`, or the official OBJ folder; None takes the one that
+            `DEFT_ICT` or `DEFT_DATA` names.
 
     Raises:
         UserError: the path is missing, or the files are not those of the model.
