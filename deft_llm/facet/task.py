@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +31,7 @@ from deft_llm.facet.texts import class_vectors, default_prompts, load_text_tower
 from deft_llm.facet.view_sets import ViewData
 from deft_llm.facet.view_store import ViewSet, ViewStore, restored
 from deft_llm.metrics.classification import binary_f1
+from deft_llm.simulator.scene.sets import require_apart
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
@@ -133,6 +134,13 @@ class FacetRecipe(Settings):
             for yaw in used or next(iter(sets.values())).yaws:
                 _require_view(yaw, views, name)
         return used
+
+    @model_validator(mode="after")
+    def _apart(self) -> FacetRecipe:
+        if isinstance(self.data, ViewData) and isinstance(self.validation, ViewData):
+            ranges = (("first_identity", "identities"), ("seed", "scans"))
+            require_apart(self.data, self.validation, ranges)
+        return self
 
     def config(self) -> FacetConfig:
         """The network's configuration."""

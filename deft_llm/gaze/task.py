@@ -8,13 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from deft_llm.config import Settings, read_recipe
 from deft_llm.gaze.files import load_tracker
 from deft_llm.gaze.network import Tracked, TrackerConfig, TrackerNet, tracker_loss
 from deft_llm.gaze.recordings import EyeData, EyeStore
+from deft_llm.simulator.scene.sets import require_apart
 from deft_llm.training.loop import Batch, Goal
 from deft_llm.training.rendered import RenderedTask, train_rendered
 from deft_llm.training.run_folder import claimed_folder
@@ -53,6 +54,13 @@ class GazeRecipe(Settings):
     batch_size: int = Field(default=16, ge=1)
     frames: int = Field(default=64, gt=_WARM)
     save_dtype: Literal["float32", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _apart(self) -> GazeRecipe:
+        if self.validation is not None:
+            ranges = (("first_eye", "recordings"), ("seed", "recordings"))
+            require_apart(self.data, self.validation, ranges)
+        return self
 
 
 class GazeTask(RenderedTask[GazeRecipe, EyeStore]):

@@ -30,6 +30,7 @@ from deft_llm.machine import first_process_first, processes, use_all_cores
 from deft_llm.metrics.spot_then_recognize import score_videos
 from deft_llm.metrics.spotting import SpottedVideo
 from deft_llm.protocols import hold_out
+from deft_llm.simulator.scene.sets import shared_numbers
 from deft_llm.spotters.base import Regression, Spotter
 from deft_llm.spotters.hysteresis import Thresholds, TrainingCurve, calibrate
 from deft_llm.spotters.priors import half_length
@@ -217,7 +218,7 @@ def train(values: dict[str, Any], where: str) -> None:
 
     Raises:
         UserError: If the recipe is wrong, a folder belongs to another recipe, or data and test
-            share a subject.
+            share a subject or the seeds of their expressions.
     """
     recipe = read_recipe(SpotterRecipe, values, where)
     # All that can be wrong is looked at before any video is rendered or measured.
@@ -226,6 +227,12 @@ def train(values: dict[str, Any], where: str) -> None:
         raise UserError(
             f"{where}: data and test share subject {min(both)} and {len(both) - 1} more; use "
             "videos of other subjects"
+        )
+    one, other = recipe.data.simulated, recipe.test.simulated if recipe.test else None
+    if one and other and (seeds := shared_numbers(one, other, "seed", "videos")):
+        raise UserError(
+            f"{where}: data and test draw {len(seeds)} videos from the same seeds, from "
+            f"{seeds.start} on, which show the same expressions; give another seed"
         )
     with claimed_folder(recipe.output, recipe):
         with first_process_first():  # one process measures; the others then find the videos

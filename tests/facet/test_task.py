@@ -202,6 +202,11 @@ def test_a_start_that_sees_other_pictures_is_refused(
             {"validation": {**SMALL.model_dump(), "yaws": [0]}},
             "used_yaws: no view at -45 degrees in validation; there are 0",
         ),
+        ({"validation": SMALL.model_dump()}, "validation.first_identity 1000: 2 of its identities"),
+        (
+            {"validation": {**SMALL.model_dump(), "first_identity": 5000}},
+            "validation.seed 5000000: 4 of its scans are those of data too",
+        ),
         ({"validation": {**SMALL.model_dump(), "side": 48}}, "side 48; expected 32, as the data"),
         ({"validation": {**SMALL.model_dump(), "content": "micro"}}, "classes .*as the data has"),
     ],

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from deft_llm.config import read_yaml
+from deft_llm.errors import UserError
 from deft_llm.gaze.files import WEIGHTS, load_tracker
 from deft_llm.gaze.grid import event_frames
 from deft_llm.gaze.network import TrackerConfig, TrackerNet, tracker_loss
@@ -34,6 +35,18 @@ def network() -> TrackerNet:
 def frames() -> torch.Tensor:
     rng = np.random.default_rng(0)
     return torch.from_numpy(rng.poisson(0.3, (2, 12, 2, 30, 40)).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("first_eye=1359", "validation.first_eye 1359: 1 of"),
+        ("seed=4999990", "seed 4999990: 10 of"),
+    ],
+)
+def test_validation_shares_neither_eyes_nor_motions(change: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        tasks.run(RECIPES / "small.yaml", [f"validation.{change}"])
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ def test_a_recipe_trains_scores_and_is_not_trained_again(
     monkeypatch.setattr(video_sources, "simulated_videos", simulated)
     data, test = (
         {"simulated": {"videos": 2, "identities": 2, "seed": seed, "first_identity": 10 * seed}}
-        for seed in (1, 2)
+        for seed in (1, 9)
     )
     recipe = _recipe(tmp_path, data=data, test=test)
     train(recipe, "x.yaml")
@@ -106,7 +106,7 @@ def test_a_recipe_trains_scores_and_is_not_trained_again(
     kept = {path.name: path.read_bytes() for path in final.iterdir()}
     assert set(kept) == {"config.json", "model.safetensors", "found.csv", "scores.json"}
     train(recipe, "x.yaml")
-    assert opened == [1, 2, 1, 2]
+    assert opened == [1, 9, 1, 9]
     assert kept == {path.name: path.read_bytes() for path in final.iterdir()}
 
 
@@ -123,6 +123,10 @@ def test_wrong_recipes_are_told_before_anything_is_rendered(
         ({"model": {"channels": 20}}, "model.channels: 20; expected 10 or 36"),
         ({"model": {"widht": 8}}, "widht"),
         ({"test": same}, "data and test share subject"),
+        (
+            {"test": {"simulated": {**same["simulated"], "first_identity": 9000}}},
+            "data and test draw 1 videos from the same seeds",
+        ),
         ({"data": {}}, "give one of simulated and corpus"),
         ({"data": {"corpus": {"name": "casme3", "root": tmp_path / "no"}}}, "no such folder"),
     ):

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
 
 from pydantic import Field
 
 from deft_llm.config import Settings
 from deft_llm.files import digest
 
-
-class Numbered(Protocol):
-    """A set of clips whose faces and recipes are numbered."""
-
-    clips: int
-    identities: int
-    first_identity: int
-    seed: int
+Ranges = Sequence[tuple[str, str]]
+"""Fields of the first number of a range, and of how many there are."""
+OF_CLIPS: Ranges = (("first_identity", "identities"), ("seed", "clips"))
 
 
-def shared_numbers(one: Numbered, other: Numbered, first: str, count: str) -> range:
+def shared_numbers(one: Settings, other: Settings, first: str, count: str) -> range:
     """What the ranges of two sets have in common; empty if they are apart.
 
     Args:
@@ -35,13 +30,18 @@ def shared_numbers(one: Numbered, other: Numbered, first: str, count: str) -> ra
     return range(max(starts), min(ends))
 
 
-def require_apart(data: Numbered, validation: Numbered) -> None:
+def require_apart(data: Settings, validation: Settings, ranges: Ranges = OF_CLIPS) -> None:
     """Check that held-out clips share neither faces nor recipes with those that are learned from.
+
+    Args:
+        data: The set that is learned from.
+        validation: The other.
+        ranges: What of them is numbered.
 
     Raises:
         ValueError: If they do: clips of one seed show the same expression, light and noise.
     """
-    for first, count in (("first_identity", "identities"), ("seed", "clips")):
+    for first, count in ranges:
         if shared := shared_numbers(data, validation, first, count):
             raise ValueError(
                 f"validation.{first} {getattr(validation, first)}: {len(shared)} of its {count} "
