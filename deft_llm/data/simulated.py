@@ -116,16 +116,31 @@ class SimulatedData(ClipSet):
 
 def specs(data: SimulatedData) -> Iterator[ClipSpec]:
     """The recipes of a dataset, in order."""
-    profile = data.drawn_from()
     for i in range(data.clips):
-        seed = data.seed + i
-        # draw_spec uses the streams [seed, 0..11]; 99 here and 98 in measure_simulated are apart
-        # from them.
-        rng = np.random.default_rng([seed, 99])
+        rng = _stream(data, i)
         identity = data.first_identity + int(rng.integers(data.identities))
-        drawn = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
-        drawn |= {"neutral_share": data.neutral_share, "profile": profile, "head": data.head}
-        yield draw_spec(seed, identity, **drawn)
+        yield _spec(data, i, identity, rng)
+
+
+def even_specs(data: SimulatedData) -> list[ClipSpec]:
+    """Recipes that cycle through the faces: ``clips / identities`` clips of each."""
+    return [
+        _spec(data, i, data.first_identity + i % data.identities, _stream(data, i))
+        for i in range(data.clips)
+    ]
+
+
+def _stream(data: SimulatedData, number: int) -> np.random.Generator:
+    # draw_spec uses the streams [seed, 0..11]; 99 here and 98 in measure_simulated are apart from
+    # them.
+    return np.random.default_rng([data.seed + number, 99])
+
+
+def _spec(data: SimulatedData, number: int, identity: int, rng: np.random.Generator) -> ClipSpec:
+    """The recipe of one clip of a dataset, on a face."""
+    shown: dict[str, Any] = _balanced_expression(rng) if rng.random() < data.balanced_share else {}
+    shown |= {"neutral_share": data.neutral_share, "head": data.head}
+    return draw_spec(data.seed + number, identity, profile=data.drawn_from(), **shown)
 
 
 def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
@@ -145,15 +160,6 @@ def _balanced_expression(rng: np.random.Generator) -> dict[str, Any]:
     counts = np.array([table[e][code] for e in emotions], float)
     emotion = str(rng.choice(emotions, p=counts / counts.sum()))
     return {"aus": tuple(code.split("+")), "emotion": emotion}
-
-
-def even_specs(data: SimulatedData) -> list[ClipSpec]:
-    """Recipes that cycle through the faces: ``clips / identities`` clips of each."""
-    shown: dict[str, Any] = {"profile": data.drawn_from(), "head": data.head}
-    return [
-        draw_spec(data.seed + i, data.first_identity + i % data.identities, **shown)
-        for i in range(data.clips)
-    ]
 
 
 def head_at_hand(name: str) -> bool:

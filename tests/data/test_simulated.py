@@ -60,6 +60,7 @@ def test_a_set_of_life_is_drawn_with_every_other_setting() -> None:
     assert all(spec.turn is not None and spec.head == "ict" for spec in specs(turned))
     assert 20 < sum(not spec.aus for spec in specs(turned)) < 60
     assert all("turn" in spec.kinds for spec in even_specs(turned))
+    assert 20 < sum(not spec.aus for spec in even_specs(turned)) < 60
 
 
 def test_a_set_without_life_is_found_where_it_was_measured_before() -> None:
