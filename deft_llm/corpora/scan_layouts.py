@@ -33,6 +33,7 @@ from deft_llm.simulator.scan_sets import (
     draw_curve,
     draw_expression,
     draw_micro,
+    noise_range,
     scanner_of,
 )
 
@@ -81,9 +82,7 @@ class ScanLayoutSettings(Settings):
     @field_validator("noise")
     @classmethod
     def _is_a_range(cls, noise: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= noise[0] <= noise[1] < float("inf"):
-            raise ValueError("expected the least and the largest SD, mm, such as 0.05 0.3")
-        return noise
+        return noise_range(noise)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from deft_llm.data.shards import Arrays, Shards, claim_set
 from deft_llm.errors import UserError
@@ -33,6 +33,7 @@ from deft_llm.simulator.scan_sets import (
     draw_curve,
     draw_expression,
     draw_micro,
+    noise_range,
     scanner_of,
 )
 
@@ -73,6 +74,11 @@ class ViewData(ViewSet):
     noise: tuple[float, float] = (0.05, 0.5)
     holes: float = Field(default=0.1, ge=0, le=0.5)
     worst: bool = False
+
+    @field_validator("noise")
+    @classmethod
+    def _range(cls, noise: tuple[float, float]) -> tuple[float, float]:
+        return noise_range(noise)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -185,6 +185,21 @@ def draw_curve(rng: np.random.Generator, frames: int) -> tuple[float, ...]:
     return tuple(float(value) for value in curve)
 
 
+def noise_range(noise: tuple[float, float]) -> tuple[float, float]:
+    """Check a range for :func:`scanner_of`.
+
+    Raises:
+        ValueError: If it is none, or starts at 0, which no logarithm has.
+    """
+    low, high = noise
+    if noise != (0, 0) and not 0 < low <= high < float("inf"):
+        raise ValueError(
+            f"{low:g} to {high:g}; expected the least and the largest SD, mm, above 0, such as "
+            "0.05 0.3; or 0 0 for a perfect scanner"
+        )
+    return noise
+
+
 def scanner_of(rng: np.random.Generator, noise: tuple[float, float], holes: float) -> Scanner:
     """A scanner with noise from a range of mm; a perfect one if the range is (0, 0)."""
     return (

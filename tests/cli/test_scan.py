@@ -159,6 +159,6 @@ def test_simulated_scans_are_checked(run: Run, here: Path) -> None:
     assert done.status == 0 and "1 scans of 1 subjects" in done.out
     done = run("simulate", "scans", "bu", "--layout", "bu3dfe")
     assert done.status == 2 and "exists already" in done.err
-    for noise in (("0.3", "0.05"), ("-1", "0")):
+    for noise in (("0.3", "0.05"), ("-1", "0"), ("0", "0.3")):
         done = run("simulate", "scans", "other", "--noise", *noise)
         assert done.status == 2 and "expected the least and the largest SD" in done.err
