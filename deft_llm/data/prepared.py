@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -71,10 +71,10 @@ class PrepareSettings(Settings):
     """
 
     flow: str = MotionSettings().flow
-    lead: int = 12
-    tail: int = 5
-    longest: int = 200
-    max_side: int = 1280
+    lead: int = Field(default=12, ge=0)
+    tail: int = Field(default=5, ge=0)
+    longest: int = Field(default=200, ge=2)
+    max_side: int = Field(default=1280, ge=64)
     yunet: Path | None = None
     landmarks: str = DEFAULT_FINDER
     frames: int = Field(default=0, ge=0)
@@ -86,6 +86,15 @@ class PrepareSettings(Settings):
         if name not in LANDMARK_FINDERS:
             raise ValueError(f"expected one of {', '.join(LANDMARK_FINDERS)}")
         return name
+
+    @model_validator(mode="after")
+    def _room_for_motion(self) -> PrepareSettings:
+        if self.longest < self.lead + 2:
+            raise ValueError(
+                f"longest {self.longest}: expected two frames more than lead ({self.lead}), so "
+                "that some of the movement is read"
+            )
+        return self
 
     def sizes(self) -> FeatureSizes:
         """Sizes of the features."""

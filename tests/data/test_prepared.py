@@ -176,6 +176,13 @@ def test_the_key_holds_the_network_that_finds_faces(reading: Reading, tmp_path: 
     assert not list((tmp_path / "cache").glob("*.failed.json"))
 
 
+def test_settings_that_leave_no_movement_are_told() -> None:
+    with pytest.raises(UserError, match=r"longest 13: expected two frames more than lead \(12\)"):
+        validate_settings(PrepareSettings, {"longest": 13}, "prepare")
+    with pytest.raises(UserError, match="lead"):
+        validate_settings(PrepareSettings, {"lead": -1}, "prepare")
+
+
 def test_landmarks_are_placed_as_asked_for(
     reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +221,7 @@ def test_images_beside_the_frames_are_not_read(tmp_path: Path) -> None:
     assert interval is not None and entry.annotation.interval is not None
     files = list_frames(folder).frames
     assert files[entry.annotation.interval.onset].name == f"img{31 + interval.onset}.jpg"
-    job = measuring_job(entry, PrepareSettings(lead=1000, tail=1000))
+    job = measuring_job(entry, PrepareSettings(lead=1000, tail=1000, longest=3000))
     assert (job.start, job.stop) == (0, len(files))
 
 
