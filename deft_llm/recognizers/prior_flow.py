@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
@@ -100,9 +101,10 @@ def load_priors(folder: Path, classes: int) -> list[FlowPriorNet]:
         network = FlowPriorNet(classes).eval()
         try:
             network.load_state_dict(load_file(file))
-        except RuntimeError as error:
+        except (RuntimeError, SafetensorError) as error:
+            what = "damaged" if isinstance(error, SafetensorError) else "weights of another network"
             raise UserError(
-                f"{file}: weights of another network; delete them and run train.py "
+                f"{file}: {what}; delete it and run train.py "
                 "train_configs/recognizers/flow_prior.yaml again"
             ) from error
         networks.append(network)

@@ -79,6 +79,12 @@ def test_few_labels_move_it_and_none_leave_the_scores(folder: Path) -> None:
     np.testing.assert_allclose(weak.predict_proba({"flow_uvs": flow}), bare, atol=1e-4)
 
 
+def test_damaged_weights_are_told(tmp_path: Path) -> None:
+    (tmp_path / "net0.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match=r"net0\.safetensors: damaged; delete it"):
+        load_priors(tmp_path, 3)
+
+
 def test_seeds_pick_networks_and_none_takes_their_mean(folder: Path) -> None:
     flow = {"flow_uvs": _flow()}
     first, second, again, mean = (
