@@ -290,7 +290,8 @@ class ClipDataset(Sequence[MeasuredClip]):
         """One feature of all clips (N, ...).
 
         Raises:
-            UserError: If the clips lack the feature, or some could not be measured.
+            UserError: If the clips lack the feature, have it in several sizes, or some could not
+                be measured.
         """
         if feature not in self.features:
             raise UserError(
@@ -301,6 +302,13 @@ class ClipDataset(Sequence[MeasuredClip]):
             if place is None:
                 raise UserError(f"{self.name}: clip {record.clip} could not be measured")
             rows.append(place.shard.row(feature, place.row))
+        sizes = {row.shape for row in rows}
+        if len(sizes) > 1:
+            one, other, *_ = (" x ".join(map(str, size)) for size in sorted(sizes))
+            raise UserError(
+                f"{self.name}: {feature!r} is {one} for some clips and {other} for others; measure "
+                "all of them with the same settings"
+            )
         return np.stack(rows)
 
     # ------------------------------------------------------------------- for networks

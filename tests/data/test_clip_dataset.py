@@ -117,6 +117,16 @@ def test_what_could_not_be_measured_stays_a_row(make_features: MakeFeatures) -> 
         clips.stack("flow")
 
 
+def test_clips_measured_in_two_sizes_are_told(make_features: MakeFeatures) -> None:
+    frames = [np.zeros((9, side, side), np.uint8) for side in (64, 48)]
+    clips = ClipDataset.of_clips(
+        MeasuredClip(record(i), {**make_features(i), "frames": x}) for i, x in enumerate(frames)
+    )
+    told = "'frames' is 9 x 48 x 48 for some clips and 9 x 64 x 64 for others"
+    with pytest.raises(UserError, match=told):
+        clips.inputs(["frames"])
+
+
 def test_two_folders_with_one_clip_are_refused(make_features: MakeFeatures, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
