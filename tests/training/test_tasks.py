@@ -49,3 +49,12 @@ def test_missing_file_in_a_process(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert "nowhere.yaml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "train_configs").glob("*/*.yaml")), ids=lambda p: p.stem
+)
+def test_the_list_of_recipes_has_them_all(path: Path) -> None:
+    text = (ROOT / "train_configs" / "README.md").read_text(encoding="utf-8")
+    names = (f"`{path.parent.name}/{path.name}`", f"`{path.name}`", f"`{path.stem}`")
+    assert any(name in text for name in names)
