@@ -8,11 +8,13 @@ call goes on with the first that is missing.
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -34,6 +36,7 @@ from deft_llm.simulator.long_videos import film_video
 from deft_llm.simulator.scene.video_drawing import USUAL, Rates, draw_video
 from deft_llm.simulator.scene.video_spec import MACRO, MICRO, ShownExpression, VideoSpec
 
+logger = logging.getLogger(__name__)
 WITHOUT = 1 / 3  # share of videos without a micro-expression
 
 
@@ -200,6 +203,9 @@ def _coding(shown: ShownExpression, peak: float) -> dict[str, object]:
 def simulated_videos(data: LongVideoData, folder: Path) -> list[CodedVideo]:
     """Simulate and measure a set, once.
 
+    Videos whose recipes are drawn otherwise by now are made again. Whether they would be rendered
+    and measured as they were is not looked at: of a single video that takes minutes.
+
     Args:
         data: What to simulate.
         folder: Folder for these settings only, one file a video.
@@ -209,17 +215,27 @@ def simulated_videos(data: LongVideoData, folder: Path) -> list[CodedVideo]:
     """
     claim_set(folder, "videos", data)
     shards = Shards(folder, "video", data.videos, 1)
+    specs = list(video_specs(data))
+    for file, spec in zip(shards.files, specs, strict=True):
+        if file.is_file() and _coding_in(*open_shards([file]))["video"] != spec.name:
+            logger.warning("%s holds a video of another recipe: made again", file)
+            file.unlink()
     if not shards.whole:
         head = load_head(data.head, head_file(data.head, data.head_file))
 
         def measured(specs: Sequence[VideoSpec]) -> Iterator[Arrays]:
             return parallel_map(partial(measure_video, head=head), specs, data.workers)
 
-        shards.render(list(video_specs(data)), measured, "long videos")
+        shards.render(specs, measured, "long videos")
     return [
         _read({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         for file in open_shards(shards.files)
     ]
+
+
+def _coding_in(file: Any) -> dict[str, Any]:
+    coding: dict[str, Any] = json.loads(file.get_tensor("coding").tobytes())
+    return coding
 
 
 def _read(arrays: Arrays) -> CodedVideo:

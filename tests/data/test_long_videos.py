@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,18 @@ def test_videos_are_measured_once_and_one_by_one(measured: list[str], tmp_path: 
     assert [v.video for v in first] == [v.video for v in again] == measured[:4]
     with pytest.raises(UserError, match="holds videos of other settings"):
         simulated_videos(DATA.model_copy(update={"micro": 3.0}), tmp_path)
+
+
+def test_videos_that_are_drawn_otherwise_by_now_are_made_again(
+    measured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated_videos(DATA, tmp_path)
+    shown = list(video_specs(DATA))
+    shown[1] = replace(shown[1], blinks=())  # as after a change of the drawing
+    monkeypatch.setattr(long_videos, "video_specs", lambda data: iter(shown))
+    again = simulated_videos(DATA, tmp_path)
+    assert measured[4:] == [shown[1].name]
+    assert [video.video for video in again] == [spec.name for spec in shown]
 
 
 def test_codings_are_those_of_the_recipes(measured: list[str], tmp_path: Path) -> None:
