@@ -64,7 +64,7 @@ class Share:
             UserError: If the text is no share.
         """
         index, _, count = text.partition("/")
-        if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
             raise UserError(f"{what} {text!r}: expected i/n with 1 <= i <= n, for example 2/8")
         return cls(int(index), int(count))
 

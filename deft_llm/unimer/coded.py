@@ -34,7 +34,7 @@ def problem_of(coding: Annotation | ClipRecord) -> str:
         return "neither emotion nor AUs are coded"
     for code in coding.aus:
         number = code.lstrip("LR")
-        if not number.isdigit() or int(number) not in facs.ACTION_UNITS:
+        if not number.isdecimal() or int(number) not in facs.ACTION_UNITS:
             return f"AU {code!r} is no FACS AU that this project knows"
     return "no onset, apex and offset are coded" if coding.interval is None else ""
 

@@ -97,7 +97,7 @@ def test_shards_and_interruptions_leave_no_trace(
 def test_a_shard_measures_its_share_alone(tmp_path: Path, observe: Observe) -> None:
     parts = write_shards("features", range(CLIPS), observe, tmp_path, Share.parse("2/3"))
     assert absent(tmp_path, parts) == [parts[0], parts[2]]
-    for wrong in ("0/2", "3/2", "1", "a/b", "1/"):
+    for wrong in ("0/2", "3/2", "1", "a/b", "1/", "1/²"):
         with pytest.raises(UserError, match="shard"):
             Share.parse(wrong)
 

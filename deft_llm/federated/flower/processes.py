@@ -28,7 +28,7 @@ def split_address(address: str) -> tuple[str, int]:
         UserError: If it is none.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"address {address!r}: expected host:port, for example 127.0.0.1:9321")
     return host, int(port)
 

@@ -102,7 +102,7 @@ def read_pairs(root: Path, split: str) -> Iterator[FlowPair]:
 
 def _files(folder: Path, flow: Path) -> PairFiles:
     subject, number = flow.parent.name, flow.stem
-    if not number.isdigit():
+    if not number.isdecimal():
         raise UserError(f"{flow}: expected the number of a frame as its name, like 0007.flo")
     # Frame numbers keep their leading zeros.
     following = str(int(number) + 1).zfill(len(number))
