@@ -20,7 +20,8 @@ from transformers import set_seed
 from deft_llm.config import read_recipe
 from deft_llm.data.clip_dataset import ClipDataset
 from deft_llm.data.clip_lines import CLIPS
-from deft_llm.data.simulated import head_to_send
+from deft_llm.data.clip_shards import claim_recipe
+from deft_llm.data.simulated import SimulatedData, head_to_send
 from deft_llm.deft.configuration_deft import DeftConfig
 from deft_llm.deft.inference.loading import end_ids
 from deft_llm.deft.processing_deft import DeftProcessor
@@ -212,7 +213,12 @@ def _reward(recipe: DeftRecipe, tuned: Any, processor: DeftProcessor, clips: Cli
 
 
 def data_folders(recipe: DeftRecipe) -> list[Path]:
-    """The data folders of a recipe; missing or incomplete simulated sets are built first."""
+    """The data folders of a recipe; missing or incomplete simulated sets are built first.
+
+    Raises:
+        UserError: If a folder was begun with other settings, as by a recipe that was corrected
+            since.
+    """
     # First: a folder without clips, or a head without its file, must not be told after hours of
     # rendering.
     own = [_clips_of(recipe, folder) for folder in recipe.folders]
@@ -220,10 +226,20 @@ def data_folders(recipe: DeftRecipe) -> list[Path]:
     missing = [(data, folder) for data, folder in simulated if not (folder / CLIPS).is_file()]
     for data, _ in missing:
         head_to_send(data)
+    for data, folder in simulated:
+        # What lies there would be taken for what is asked for, whole or in part.
+        claim_recipe(folder, _drawn_from(data, recipe))
     for data, folder in missing:
         logger.info("simulating %d clips: %s", data.clips, folder)
         build_simulated(data, folder, Templates(recipe.templates))
     return [*(folder for _, folder in simulated), *own]
+
+
+def _drawn_from(data: SimulatedData, recipe: DeftRecipe) -> dict[str, Any]:
+    """What the files of a simulated set depend on; as text, where it was made is no part of it."""
+    fields = set(SimulatedData.model_fields) - {"workers", "head_path"}
+    templates = None if recipe.templates is None else str(recipe.templates)
+    return {"simulated": data.model_dump(mode="json", include=fields), "templates": templates}
 
 
 def _clips_of(recipe: DeftRecipe, folder: Path) -> Path:

@@ -42,10 +42,16 @@ def test_every_set_is_built_in_a_folder_of_its_own(
     wanted = [(5_000_000, tmp_path / "data"), (6_000_000, tmp_path / "data-2")]
     assert deft.data_folders(several) == [folder for _, folder in wanted]
     assert built == wanted
-    (tmp_path / "data").mkdir()
     (tmp_path / "data" / "clips.jsonl").touch()
     deft.data_folders(several)
     assert built[2:] == wanted[1:]
+    # Nothing was trained yet, so the recipe may be corrected; but not what lies there mixed in.
+    for changes in ({"data": [SETS[0], {**SETS[1], "seed": 7}]}, {"templates": str(tmp_path)}):
+        values = recipe(tmp_path, **{"data": SETS, **changes})
+        with pytest.raises(UserError, match=r"was begun from .* give another folder, or delete it"):
+            deft.data_folders(validate_settings(DeftRecipe, values, "test"))
+    moved = [{**each, "workers": 7} for each in SETS]
+    deft.data_folders(validate_settings(DeftRecipe, recipe(tmp_path, data=moved), "test"))
     alone = validate_settings(DeftRecipe, recipe(tmp_path, data=DRAWN), "test")
     assert alone.simulated() == several.simulated()[:1]
 
