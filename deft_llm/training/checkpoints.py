@@ -17,6 +17,7 @@ from deft_llm.files import sampled_digest, write_text
 
 logger = logging.getLogger(__name__)
 _SEAL = "sealed.json"
+_OURS = re.compile(r"checkpoint-\d+(\.partial)?")
 
 
 @contextmanager
@@ -47,10 +48,13 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def drop_damaged(folder: Path) -> None:
-    """Delete unfinished and damaged checkpoints, so that the last one that is left can be used."""
+    """Delete unfinished and damaged checkpoints, so that the last one that is left can be used.
+
+    What only begins with their name, such as a copy that somebody keeps, stays.
+    """
     finished = [path for _, path in checkpoints(folder)]
-    for path in folder.glob("checkpoint-*"):
-        if path not in finished:
+    for path in folder.glob("checkpoint-*/"):
+        if path not in finished and _OURS.fullmatch(path.name):
             shutil.rmtree(path)
     for path in finished:
         if damage := _damage(path):

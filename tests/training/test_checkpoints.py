@@ -124,3 +124,18 @@ def test_a_full_disk_leaves_the_older_checkpoint(
         tasks.run(recipe)
     assert "\n" not in str(caught.value)
     assert [path.name for path in (tmp_path / "run").glob("checkpoint*")] == ["checkpoint-2"]
+
+
+def test_only_checkpoints_are_dropped(tmp_path: Path) -> None:
+    """Copies that somebody keeps were deleted with what was left half written."""
+    for name in (
+        "checkpoint-2",
+        "checkpoint-4.partial",
+        "checkpoint-4-kept",
+        "checkpoint-4 (copy)",
+    ):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-notes.txt").write_text("mine", encoding="utf-8")
+    drop_damaged(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"checkpoint-4-kept", "checkpoint-4 (copy)", "checkpoint-notes.txt"}
