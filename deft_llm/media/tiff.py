@@ -48,8 +48,10 @@ def open_stack(path: Path) -> Stack:
     try:
         with path.open("rb") as file:
             found = _pages(file)
-    except (OSError, struct.error) as error:
-        raise UserError(f"{path}: not a readable image ({error}); replace it") from error
+    # The last three are what Python raises for places and counts beyond any memory.
+    except (OSError, struct.error, MemoryError, OverflowError, ValueError) as error:
+        words = str(error) or "a directory larger than the memory"
+        raise UserError(f"{path}: not a readable image ({words}); replace it") from error
     if not found:
         raise UserError(f"{path}: a TIFF without a picture; replace it")
     whole = [i for i, page in enumerate(found) if not page.reduced] or [0]
@@ -65,7 +67,7 @@ def _interval(description: bytes) -> float | None:
         seconds = float(every[1]) if every else 1 / float(rate[1]) if rate else 0.0
     except (ValueError, ZeroDivisionError):
         return None
-    return seconds if seconds > 0 else None
+    return seconds if 0 < seconds < float("inf") else None
 
 
 def _pages(file: BinaryIO) -> list[_Page]:

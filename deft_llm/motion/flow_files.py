@@ -148,7 +148,9 @@ def _pfm_bytes(flow: FloatArray, known: NDArray[np.bool_]) -> bytes:
 
 
 def _read_kitti(path: Path) -> tuple[FloatArray, NDArray[np.bool_]]:
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = path.read_bytes()
+    # OpenCV fails on no bytes at all.
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if image is None or image.dtype != np.uint16 or image.ndim != 3 or image.shape[2] != 3:
         got = "no readable picture" if image is None else f"a {image.dtype} picture {image.shape}"
         raise UserError(f"{path}: {got}; expected KITTI flow, a PNG of three 16-bit channels")

@@ -113,6 +113,11 @@ def test_interval_that_imagej_states(tmp_path: Path) -> None:
     assert read_clip(path).remarks == ()
 
 
+def test_interval_beyond_all_numbers_is_none(tmp_path: Path) -> None:
+    path = stack(tmp_path / "a.tif", list(moving(3)), description="ImageJ=1.54f\nfinterval=1e999\n")
+    np.testing.assert_allclose(read_clip(path).timestamps, [0, 0.005, 0.01])
+
+
 def test_thumbnail_page_is_no_frame(tmp_path: Path) -> None:
     """Cameras put a small copy behind the picture."""
     info = TiffImagePlugin.ImageFileDirectory_v2()
@@ -130,7 +135,12 @@ def test_thumbnail_page_is_no_frame(tmp_path: Path) -> None:
 def test_damaged_stacks_end_in_one_line(tmp_path: Path) -> None:
     whole = stack(tmp_path / "a.tif", list(moving(6))).read_bytes()
     back = b"II*\0\x08\0\0\0" + struct.pack("<HI", 0, 8)
-    for content in (whole[:300], whole[: len(whole) // 2], b"II*\0", back):
+    # BigTIFF: more entries than any memory holds or Python counts, and a place beyond any file.
+    far = [
+        b"II" + struct.pack("<HHHQQ", 43, 8, 0, at, count) + bytes(40)
+        for at, count in ((16, 2**40), (16, 2**61), (2**63, 1))
+    ]
+    for content in (whole[:300], whole[: len(whole) // 2], b"II*\0", back, *far):
         (tmp_path / "a.tif").write_bytes(content)
         with pytest.raises(UserError) as caught:
             read_clip(tmp_path / "a.tif")

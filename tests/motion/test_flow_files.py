@@ -81,6 +81,7 @@ def test_kitti_keeps_what_is_known(tmp_path: Path, flow: np.ndarray) -> None:
         ("a.pfm", b"PF\n2 2\n-1.0\n" + bytes(40), "40 bytes of flow, 48"),
         ("a.pfm", b"PF\nx y\n-1.0\n" + bytes(40), "no readable size"),
         ("a.png", b"not a picture", "no readable picture"),
+        ("a.png", b"", "no readable picture"),
         ("a.txt", b"", "'.txt'"),
     ],
 )
