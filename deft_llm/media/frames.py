@@ -60,8 +60,8 @@ class FrameFiles:
 
     @property
     def missing(self) -> int:
-        """Frames that are missing between the others."""
-        return self.places[-1] + 1 - len(self.frames)
+        """Frames that are missing between the others; none where a range leaves no frame."""
+        return self.places[-1] + 1 - len(self.frames) if self.frames else 0
 
     def part(self, start: int, stop: int | None, stride: int = 1) -> FrameFiles:
         """A selection of the frames."""

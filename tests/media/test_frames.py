@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
+from deft_llm.media.frames import list_frames
 from deft_llm.media.options import ReadOptions
 from deft_llm.media.video import probe, read_clip
 from deft_llm.media.windows import read_windows
@@ -57,6 +58,11 @@ def test_missing_frames_leave_their_time(tmp_path: Path) -> None:
     part = read_clip(folder, start=3, stop=6, stride=2, fps=50)
     np.testing.assert_allclose(part.timestamps, times[3:6:2])
     assert len(next(read_windows(folder, ReadOptions(fps=50), longest=0.1)).clip) == 4
+
+
+def test_a_range_beyond_the_last_frame_misses_none(tmp_path: Path) -> None:
+    left = list_frames(folder_of(tmp_path / "f", 3)).part(5, None)
+    assert (left.frames, left.places, left.missing, left.remarks) == ((), [], 0, [])
 
 
 @pytest.mark.parametrize("numbers", [range(10, 60, 10), (33, 67, 100, 133, 167)])
