@@ -122,20 +122,35 @@ def frames_of(
     path: Path, selection: Selection, notes: Notes, backend: str = "auto"
 ) -> Iterator[Frame]:
     """The selected frames of anything that can be read."""
-    if path.is_dir():
-        listed = folders.list_frames(path)
-        if len(listed.frames) > 1:
-            notes.rate = FOLDER_FPS
-            return folders.read_folder(path, listed, selection, notes)
-        path = listed.frames[0]  # possibly a stack, alone in its folder
-    kind = kind_of(path)
+    return _frames_of(path, _opened(path), selection, notes, backend)
+
+
+def _opened(path: Path) -> folders.FrameFiles | Path:
+    """The pictures of a folder, or the file to read: possibly a stack, alone in its folder."""
+    if not path.is_dir():
+        return path
+    listed = folders.list_frames(path)
+    return listed if len(listed.frames) > 1 else listed.frames[0]
+
+
+def _frames_of(
+    path: Path,
+    opened: folders.FrameFiles | Path,
+    selection: Selection,
+    notes: Notes,
+    backend: str = "auto",
+) -> Iterator[Frame]:
+    if isinstance(opened, folders.FrameFiles):
+        notes.rate = FOLDER_FPS
+        return folders.read_folder(path, opened, selection, notes)
+    kind = kind_of(opened)
     if kind == "stack":
         notes.rate = FOLDER_FPS
-        return animations.read_stack(path, selection, notes)
+        return animations.read_stack(opened, selection, notes)
     if kind == "animation":
-        return animations.read_animation(path, selection, notes)
+        return animations.read_animation(opened, selection, notes)
     reader = backends.get_backend(DEFAULT_BACKEND if backend == "auto" else backend)
-    return reader(path, str(path), selection, notes)
+    return reader(opened, str(opened), selection, notes)
 
 
 def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
@@ -147,12 +162,14 @@ def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
         UserError: If there is nothing readable at `path`.
     """
     path, notes = existing(path), Notes()
-    kind = kind_of(path) if path.is_file() else "folder"
-    if kind is None:
-        pyav.survey(path, str(path), notes)
+    opened = _opened(path)
+    kind = kind_of(opened) if isinstance(opened, Path) else "folder"
+    if isinstance(opened, Path) and kind is None:
+        pyav.survey(opened, str(opened), notes)
     else:
         # The time of an animation's frame is the sum of the durations before it.
-        for _ in frames_of(path, Selection(stop=None if kind == "animation" else 1), notes):
+        selection = Selection(stop=None if kind == "animation" else 1)
+        for _ in _frames_of(path, opened, selection, notes):
             pass
     if not notes.seconds:
         raise no_frames(str(path), notes)

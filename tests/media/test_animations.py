@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from deft_llm.errors import UserError
+from deft_llm.media.options import Moment, ReadOptions
 from deft_llm.media.video import probe, read_clip
 from tests.media.films import Frames, moving
 
@@ -42,6 +43,17 @@ def test_animations_keep_their_durations(tmp_path: Path, suffix: str) -> None:
     part = read_clip(path, start=1, stop=6, stride=2)
     np.testing.assert_array_equal(part.frames, clip.frames[1:6:2])
     np.testing.assert_allclose(part.timestamps, clip.timestamps[1:6:2])
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_animation_alone_in_its_folder(tmp_path: Path, suffix: str) -> None:
+    """What is told of it beforehand is what is read, and its seconds are found."""
+    path = animate(tmp_path / f"a{suffix}", moving(6), DURATIONS)
+    info = probe(tmp_path)
+    assert info.frames == len(read_clip(tmp_path)) == 6
+    np.testing.assert_allclose(info.timestamps, read_clip(path).timestamps)
+    start = Moment.parse("0.05s")
+    assert ReadOptions.of(tmp_path, start=start) == ReadOptions.of(path, start=start)
 
 
 def test_durations_of_zero_are_told(tmp_path: Path) -> None:
