@@ -101,7 +101,9 @@ class Clip:
                 f"clip {self.name}: frames are {self.frames.dtype} {self.frames.shape}; "
                 "expected uint8 RGB of shape (T, H, W, 3)"
             )
-        if len(self.timestamps) != len(self.frames) or np.any(np.diff(self.timestamps) <= 0):
+        # Infinity increases, and NaN is not less.
+        timed = np.isfinite(self.timestamps).all() and (np.diff(self.timestamps) > 0).all()
+        if len(self.timestamps) != len(self.frames) or not timed:
             raise UserError(
                 f"clip {self.name}: {len(self.timestamps)} timestamps for {len(self.frames)} "
                 "frames; expected one strictly increasing time for each frame"

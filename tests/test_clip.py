@@ -57,7 +57,10 @@ def test_frames_must_be_uint8_rgb(frames: np.ndarray) -> None:
         Clip("a", frames, np.arange(3.0))
 
 
-@pytest.mark.parametrize("times", [(0.0, 0.1), (0.0, 0.1, 0.1), (0.0, 0.2, 0.1)])
+@pytest.mark.parametrize(
+    "times",
+    [(0.0, 0.1), (0.0, 0.1, 0.1), (0.0, 0.2, 0.1), (0.0, np.nan, 0.2), (0.0, 0.1, np.inf)],
+)
 def test_timestamps_must_increase_one_a_frame(times: tuple[float, ...]) -> None:
     with pytest.raises(UserError, match="strictly increasing"):
         Clip("a", np.zeros((3, 4, 6, 3), np.uint8), np.array(times))

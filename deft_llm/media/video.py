@@ -19,6 +19,7 @@ OpenCV      298             134 ms             8 of 8, exact
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -46,6 +47,8 @@ DEFAULT_BACKEND = "pyav"
 FACE_MAX_SIDE = 1280
 #: Rate of a folder of frames when nobody states it (CASME II, SAMM).
 FOLDER_FPS = 200.0
+#: Largest denominator of the frame rate of a file that is written.
+_FINEST = 10_000
 #: OpenCV's feature number for AVX-512F, which it does not name; AVX-512 implies AVX2.
 _CPU_AVX512 = 13
 
@@ -159,9 +162,10 @@ def probe(path: Path | str, *, fps: float | None = None) -> VideoInfo:
     Containers that state them are not decoded for it; others are, since only a decoder knows.
 
     Raises:
-        UserError: If there is nothing readable at `path`.
+        UserError: If there is nothing readable at `path`, or `fps` is no rate.
     """
     path, notes = existing(path), Notes()
+    _check_rate(str(path), fps)
     opened = _opened(path)
     kind = kind_of(opened) if isinstance(opened, Path) else "folder"
     if isinstance(opened, Path) and kind is None:
@@ -205,9 +209,13 @@ def read_clip(
         Frames uint8 RGB (T, H, W, 3) and their times in seconds from the first frame of the video.
 
     Raises:
-        UserError: If nothing can be read, the range is empty, or the frames need too much memory.
+        UserError: If nothing can be read, the range is empty, `max_side` or `fps` is out of range,
+            or the frames need too much memory.
     """
     path = existing(path)
+    _check_rate(str(path), fps)
+    if max_side is not None and max_side < 1:
+        raise UserError(f"{path}: max_side {max_side}; expected at least one pixel, or None")
     if start < 0 or stride < 1 or (stop is not None and stop <= start):
         raise UserError(
             f"{path}: range start {start}, stop {stop}, stride {stride}; expected "
@@ -218,6 +226,12 @@ def read_clip(
     for frame in frames_of(path, selection, notes, backend):
         buffer.add(frame)
     return buffer.clip(name_of(path), path, fps, start)
+
+
+def _check_rate(name: str, fps: float | None) -> None:
+    # Written so that NaN fails too.
+    if fps is not None and not 0 < fps < math.inf:
+        raise UserError(f"{name}: {fps:g} frames per second; expected a rate above 0")
 
 
 def name_of(path: Path) -> str:
@@ -250,13 +264,11 @@ def clip_from_array(frames: NDArray[np.generic], fps: float, name: str) -> Clip:
         name: Name of the clip.
 
     Raises:
-        UserError: If shape or depth is not one of these, or `fps` is not above zero.
+        UserError: If shape or depth is not one of these, or `fps` is no rate.
     """
-    if fps <= 0 or frames.ndim not in (3, 4) or not len(frames):
-        raise UserError(
-            f"{name}: array {frames.shape} at {fps} fps; expected (T, H, W[, channels]) with "
-            "T >= 1 and fps > 0"
-        )
+    _check_rate(name, fps)
+    if frames.ndim not in (3, 4) or not len(frames):
+        raise UserError(f"{name}: array {frames.shape}; expected (T, H, W[, channels]) with T >= 1")
     depth = used_depth(frames, "frames")
     rgb = np.stack([to_rgb8(f, name, depth) for f in frames])
     remarks = (depth.remark,) if depth.remark else ()
@@ -281,7 +293,11 @@ def write_video(
     Raises:
         UserError: If the frames have a wrong shape, or the file cannot be written.
     """
-    _check_writable(frames, fps, crf)
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise UserError(
+            f"cannot write frames {frames.dtype} {frames.shape}; expected uint8 RGB (T, H, W, 3)"
+        )
+    _check_coding(fps, crf)
     if not isinstance(target, (str, Path)):
         _encode(target, "mp4", frames, fps, crf)
         return
@@ -300,8 +316,10 @@ def write_frames(
         crf: Constant rate factor of x264, 0 (best) to 51.
 
     Raises:
-        UserError: If there is no frame, or the file cannot be written.
+        UserError: If there is no frame, `fps` or `crf` is out of range, or the file cannot be
+            written.
     """
+    _check_coding(fps, crf)
     kind = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}.get(path.suffix.lower())
     if kind is None:
         raise UserError(f"{path}: cannot write '{path.suffix}'; expected .mp4, .mov or .mkv")
@@ -321,13 +339,13 @@ def encode_h264(frames: NDArray[np.uint8], fps: float, crf: int = 18) -> bytes:
     return buffer.getvalue()
 
 
-def _check_writable(frames: NDArray[np.uint8], fps: float, crf: int) -> None:
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
+def _check_coding(fps: float, crf: int) -> None:
+    # A rate of less than half of 1 / _FINEST would be rounded to none.
+    if not 1 / _FINEST <= fps < math.inf or not 0 <= crf <= 51:
         raise UserError(
-            f"cannot write frames {frames.dtype} {frames.shape}; expected uint8 RGB (T, H, W, 3)"
+            f"cannot write at {fps} fps, crf {crf}; expected {1 / _FINEST:g} fps or more, "
+            "crf 0 to 51"
         )
-    if fps <= 0 or not 0 <= crf <= 51:
-        raise UserError(f"cannot write at {fps} fps, crf {crf}; expected fps > 0, crf 0 to 51")
 
 
 def _encode(
@@ -339,7 +357,7 @@ def _encode(
     if first is None:
         raise UserError("no frames to write; expected at least one")
     # Fraction(29.97) has a denominator near 2^45; FFmpeg stores rates as 32-bit integers.
-    rate = Fraction(fps).limit_denominator(10_000)
+    rate = Fraction(fps).limit_denominator(_FINEST)
     pad_h, pad_w = first.shape[0] % 2, first.shape[1] % 2
     with av.open(target, mode="w", format=kind) as container:
         # One thread: x264's output depends on the number of threads.

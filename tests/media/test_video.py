@@ -20,6 +20,7 @@ from deft_llm.media.video import (
     encode_h264,
     probe,
     read_clip,
+    write_frames,
     write_video,
 )
 from tests.media.films import Frames, moving
@@ -245,6 +246,14 @@ def test_bad_ranges_and_names(tmp_path: Path) -> None:
             read_clip(tmp_path / "c.mp4", **window)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="has 5 frames"):
         read_clip(tmp_path / "c.mp4", start=5)
+    for fps in (0.0, -1.0, np.nan, np.inf):
+        for read in (read_clip, probe):
+            with pytest.raises(UserError, match="frames per second"):
+                read(tmp_path / "c.mp4", fps=fps)
+        with pytest.raises(UserError, match="frames per second"):
+            clip_from_array(moving(2), fps, "a")
+    with pytest.raises(UserError, match="max_side 0"):
+        read_clip(tmp_path / "c.mp4", max_side=0)
     with pytest.raises(UserError, match="pyav"):
         read_clip(tmp_path / "c.mp4", backend="vlc")
 
@@ -276,4 +285,9 @@ def test_bad_writes(tmp_path: Path) -> None:
         write_video(tmp_path / "no" / "c.mp4", moving(), 30)
     with pytest.raises(UserError, match="uint8 RGB"):
         encode_h264(np.zeros((0, 8, 8, 3), np.uint8), 30)
+    for fps in (0.0, 1e-6, np.nan, np.inf):
+        with pytest.raises(UserError, match="fps or more"):
+            write_video(tmp_path / "c.mp4", moving(), fps)
+        with pytest.raises(UserError, match="fps or more"):
+            write_frames(tmp_path / "c.mp4", iter(moving()), fps)
     assert not list(tmp_path.iterdir())
