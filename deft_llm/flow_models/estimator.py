@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft_llm.errors import UserError
 from deft_llm.flow_models.files import WEIGHTS, load_flow_net
 from deft_llm.flow_models.skflow import SKFlow
+from deft_llm.motion.flow import check_pair
 
 TILE = 512  # px; larger images are split into tiles
 OVERLAP = 96  # px shared by adjacent tiles, more than the network needs as context
@@ -48,14 +48,10 @@ class SRFlow:
         """Flow from ``a`` to ``b``; see :class:`deft_llm.motion.flow.FlowEstimator`.
 
         Raises:
-            UserError: If the sizes differ, or an image has a wrong type or shape or is not finite.
+            UserError: As there.
         """
+        check_pair(a, b)
         first, second = _tensor(a), _tensor(b)
-        if first.shape[1:] != second.shape[1:]:
-            raise UserError(
-                f"flow: images of {a.shape[1]}x{a.shape[0]} and {b.shape[1]}x{b.shape[0]} pixels; "
-                "expected one size; align or resize the clip first"
-            )
         height, width = first.shape[1:]
         flow = np.zeros((2, height, width), np.float32)
         weight = np.zeros((height, width), np.float32)
@@ -79,19 +75,11 @@ class SRFlow:
 
 
 def _tensor(image: NDArray[Any]) -> Tensor:
-    """RGB (H, W, 3) or grey (H, W) in 0..255 -> (3, H, W), uint8 unchanged or float32."""
-    if image.dtype != np.uint8 and image.dtype not in (np.float32, np.float64):
-        raise UserError(f"flow: an image of {image.dtype}; expected uint8, or floats in 0..255")
+    """RGB (H, W, 3) or grey (H, W) -> (3, H, W), uint8 unchanged or float32."""
     if image.dtype != np.uint8:
-        if not np.isfinite(image).all():
-            raise UserError("flow: an image holds NaN or infinity; expected values in 0..255")
         image = image.astype(np.float32)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise UserError(
-            f"flow: an image of shape {image.shape}; expected RGB (H, W, 3) or grey (H, W)"
-        )
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 

@@ -44,16 +44,41 @@ class FlowEstimator(Protocol):
         """Flow from ``a`` to ``b``.
 
         Args:
-            a: uint8 RGB (H, W, 3), or uint8 or float32 grey (H, W) in 0..255.
+            a: RGB (H, W, 3) or grey (H, W), uint8 or floats in 0..255.
             b: The same size.
 
         Returns:
             float32 (2, H, W), pixels; finite everywhere.
 
         Raises:
-            UserError: If the sizes differ or an array is not an image.
+            UserError: If the sizes differ, an array is not an image or holds NaN or infinity, or
+                the images have too few pixels for the method.
         """
         ...
+
+
+def check_pair(a: NDArray[Any], b: NDArray[Any]) -> None:
+    """Fail if two arrays are no images of one size; see :class:`FlowEstimator`.
+
+    Raises:
+        UserError: If they are not.
+    """
+    for image in (a, b):
+        if image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (3,)):
+            raise UserError(
+                f"flow: an image of shape {image.shape}; expected RGB (H, W, 3) or grey (H, W)"
+            )
+        if image.dtype == np.uint8:
+            continue
+        if image.dtype.kind != "f":
+            raise UserError(f"flow: an image of {image.dtype}; expected uint8, or floats in 0..255")
+        if not np.isfinite(image).all():
+            raise UserError("flow: an image holds NaN or infinity; expected values in 0..255")
+    if a.shape[:2] != b.shape[:2]:
+        raise UserError(
+            f"flow: images of {a.shape[1]}x{a.shape[0]} and {b.shape[1]}x{b.shape[0]} pixels; "
+            "expected one size; align or resize the clip first"
+        )
 
 
 def to_grey(image: NDArray[Any]) -> FloatArray:
@@ -87,11 +112,7 @@ class _Checked:
     name: str
 
     def __call__(self, a: NDArray[Any], b: NDArray[Any]) -> FloatArray:
-        if a.shape[:2] != b.shape[:2]:
-            raise UserError(
-                f"flow: images of {a.shape[1]}x{a.shape[0]} and {b.shape[1]}x{b.shape[0]} pixels; "
-                "expected one size; align or resize the clip first"
-            )
+        check_pair(a, b)
         flow = self._flow(to_grey(a), to_grey(b))
         # One non-finite pixel would spoil the mean of a whole region.
         return np.ascontiguousarray(np.nan_to_num(flow), dtype=np.float32)
@@ -104,8 +125,16 @@ class _OpenCVFlow(_Checked):
     """An OpenCV estimator applied to locally normalised images."""
 
     def _flow(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        try:
+            flow = self._calc(local_normalise(a), local_normalise(b))
+        except cv2.error as error:
+            # Mostly images of a few pixels; how few are too few differs by method and version.
+            raise UserError(
+                f"flow: {self.name} fails on images of {a.shape[1]}x{a.shape[0]} pixels "
+                f"({error.err}); give them in another size, or use lk"
+            ) from error
         # OpenCV puts u and v last; everywhere else in this project they come first.
-        return self._calc(local_normalise(a), local_normalise(b)).transpose(2, 0, 1)
+        return flow.transpose(2, 0, 1)
 
     def _calc(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[Any]:
         raise NotImplementedError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
-from deft_llm.motion.flow import flow_estimator
+from deft_llm.motion.flow import FLOW_METHODS, flow_estimator
 
 from .conftest import bump, grid, warp
 
@@ -56,6 +56,32 @@ def test_images_of_any_number_type(face: np.ndarray) -> None:
 def test_sizes_must_agree() -> None:
     with pytest.raises(UserError, match="224x200 and 224x224"):
         flow_estimator()(np.zeros((200, 224), np.uint8), np.zeros((224, 224), np.uint8))
+
+
+@pytest.mark.parametrize("name", FLOW_METHODS)
+def test_what_is_no_image_is_named(name: str) -> None:
+    """By all methods alike: none may take NaN for black, or 16 bits for 8."""
+    estimate = flow_estimator(name)
+    for image, words in (
+        (np.zeros((0, 8, 3), np.uint8), r"shape \(0, 8, 3\)"),
+        (np.zeros((8, 8, 4), np.uint8), r"shape \(8, 8, 4\)"),
+        (np.zeros(8, np.uint8), r"shape \(8,\)"),
+        (np.full((32, 32), 60_000, np.uint16), "uint16"),
+        (np.full((32, 32), np.nan, np.float32), "NaN"),
+    ):
+        with pytest.raises(UserError, match=words):
+            estimate(image, image)
+
+
+@pytest.mark.parametrize("name", FLOW_METHODS)
+def test_images_of_few_pixels_give_flow_or_one_line(name: str) -> None:
+    estimate = flow_estimator(name)
+    for size in ((1, 1), (1, 9), (5, 7), (12, 12)):
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        try:
+            assert estimate(image, image).shape == (2, *size)
+        except UserError as error:
+            assert name in ("dis", "tvl1") and f"{size[1]}x{size[0]} pixels" in str(error)
 
 
 def test_unknown_method_names_the_nearest() -> None:
