@@ -36,7 +36,7 @@ def flow(
 
     from deft_llm.files import write_bytes
     from deft_llm.media.draw import middlebury_colours
-    from deft_llm.media.pictures import read_image
+    from deft_llm.media.pictures import read_images
     from deft_llm.motion.flow_files import check_writable, write_flow
     from deft_llm.viz.overlay import encode_png
 
@@ -48,7 +48,7 @@ def flow(
         refuse_input("-o", file, (a, b))
     if scale is not None and not scale > 0:
         raise UserError(f"--scale {scale:g}: expected px above 0")
-    motion = _estimator(method, weights)(read_image(a), read_image(b))
+    motion = _estimator(method, weights)(*read_images(a, b))
     write_flow(out, motion)
     write_bytes(picture, encode_png(middlebury_colours(motion, scale)))
     # px of the images as they are; nothing was scaled.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from deft_llm.corpora.reading import Entry
 from deft_llm.media.frames import list_frames
-from deft_llm.media.pictures import read_image
+from deft_llm.media.pictures import read_images
 
 DPI = 100
 _TILE = 150  # px
@@ -75,8 +74,8 @@ def _tiles(entry: Entry) -> list[NDArray[np.uint8]]:
     """Onset, apex and offset, each fitted into a square."""
     assert entry.folder is not None
     files, tiles = list_frames(entry.folder).frames, []
-    for moment in _MOMENTS:
-        image = read_image(Path(files[getattr(entry.annotation.interval, moment)]))
+    shown = [files[getattr(entry.annotation.interval, moment)] for moment in _MOMENTS]
+    for image in read_images(*shown):
         scale = _TILE / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

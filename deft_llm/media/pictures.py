@@ -102,8 +102,22 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: If it cannot be decoded.
     """
-    values = read_values(path)
-    return to_rgb8(values, str(path), used_depth([values], "image"))
+    return read_images(path)[0]
+
+
+def read_images(*paths: Path) -> list[NDArray[np.uint8]]:
+    """Read images that are compared, each as ``read_image``, but with one range for all of a type.
+
+    A range for each would make a change of light of what is none.
+
+    Raises:
+        UserError: If one cannot be decoded.
+    """
+    values = [read_values(path) for path in paths]
+    depths = {
+        v.dtype: used_depth([w for w in values if w.dtype == v.dtype], "images") for v in values
+    }
+    return [to_rgb8(v, str(path), depths[v.dtype]) for v, path in zip(values, paths, strict=True)]
 
 
 def exif_orientation(data: bytes) -> Matrix:

@@ -12,7 +12,7 @@ import pytest
 
 from deft_llm.errors import UserError
 from deft_llm.media.depth import Depth, to_rgb8, used_depth
-from deft_llm.media.pictures import read_image
+from deft_llm.media.pictures import read_image, read_images
 from deft_llm.media.video import clip_from_array, read_clip
 
 
@@ -102,6 +102,18 @@ def test_arrays_and_single_pictures(tmp_path: Path) -> None:
     assert np.abs(clip.frames[..., 0] - ramp() * 255).max() <= 1 and "4095" in clip.remarks[0]
     folder = store(tmp_path / "deep", deep)
     np.testing.assert_array_equal(read_image(folder / "0.png"), clip.frames[0])
+
+
+def test_pictures_that_are_compared_have_one_range(tmp_path: Path) -> None:
+    """At 1020 and 1030 a range of each would be of 10 and of 12 bits."""
+    deep = np.stack([np.full((8, 8), level, np.uint16) for level in (1020, 1030)])
+    folder = store(tmp_path / "deep", deep)
+    first, second = read_images(folder / "0.png", folder / "1.png")
+    assert (first[0, 0, 0], second[0, 0, 0]) == (64, 64)
+    assert read_image(folder / "0.png")[0, 0, 0] == 254
+    # A picture of 8 bits beside it is as it is.
+    store(tmp_path / "eight", np.full((1, 8, 8), 200, np.uint8))
+    assert read_images(tmp_path / "eight" / "0.png", folder / "1.png")[0].max() == 200
 
 
 def test_black_pictures_are_black() -> None:
