@@ -145,9 +145,10 @@ def on_pictures(aligned: AlignedClip, shown: Interval) -> list[str]:
     remarks = []
     width = _face_width(aligned)
     if width < _NARROW:
+        # 59.7 px are not rounded up to the 60 that they do not reach.
         remarks.append(
-            f"the face is {width:.0f} px wide (expected {_NARROW:.0f} or more): only large motion "
-            "can be seen"
+            f"the face is {min(width, _NARROW - 1):.0f} px wide (expected {_NARROW:.0f} or more): "
+            "only large motion can be seen"
         )
     level = float(to_grey(aligned.frames[shown.apex]).mean())
     if level < DARK:

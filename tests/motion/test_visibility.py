@@ -20,7 +20,7 @@ from deft_llm.motion.noise import magnified
 from deft_llm.motion.region_paths import track_regions
 from deft_llm.motion.regions import REGION_NAMES
 from deft_llm.motion.remarks import NO_MOTION, NO_REGION
-from deft_llm.motion.visibility import turned_away
+from deft_llm.motion.visibility import on_pictures, turned_away
 
 from .conftest import bump, warp
 
@@ -131,6 +131,9 @@ def test_small_dark_and_slow_pictures_are_named(still: Any) -> None:
     )
     small = measure(changed(still, transforms=4 * still.transforms)).remarks
     assert any("the face is 47 px wide (expected 60 or more)" in r for r in small)
+    # 187 canonical pixels, of which each is 0.3193 px of the video.
+    just = on_pictures(changed(still, transforms=still.transforms / 0.3193), Interval(0, 0, 0))
+    assert any("the face is 59 px wide (expected 60 or more)" in r for r in just)
     dark = measure(changed(still, frames=(0.06 * still.frames).astype(np.uint8))).remarks
     assert any(r.startswith("the face is dark (") for r in dark)
     slow = measure(changed(still, timestamps=np.arange(FRAMES) / 8)).remarks
