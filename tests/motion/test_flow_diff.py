@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +98,13 @@ def test_a_warp_keeps_small_fractions_of_a_pixel() -> None:
     offset = np.stack([np.full_like(x, 0.01), np.full_like(x, -0.02)])
     change = (carried(ramp, offset) - ramp)[2:-2, 2:-2]
     np.testing.assert_allclose(change, np.broadcast_to([-0.01, 0.01], change.shape), atol=1e-4)
+
+
+def test_a_clip_is_measured_without_waiting_for_numba() -> None:
+    """Only warps need it, and it takes half a second to load."""
+    code = "import deft_llm.data.features, sys; raise SystemExit('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], timeout=120)
+    assert done.returncode == 0
 
 
 def test_another_magnifier_takes_the_place() -> None:
