@@ -51,33 +51,66 @@ class MotionEquations:
         smooth, shrink = np.float32(_SMOOTH * spread), np.float32(_SHRINK * spread)
         # A phase of no frame has no spread; where there is no texture either, nothing is to solve.
         diagonal = np.maximum(np.stack([self.xx, self.yy]) + 4 * smooth + shrink, _LEAST)
+        # Buffers and operations in place: at this size, new arrays cost as much as the sums.
+        buffers = _Buffers(flow.shape)
+        spare = buffers.spare
         x = flow.copy()
-        left = wanted - self._apply(x, smooth, shrink)
+        left = wanted - self._apply(x, smooth, shrink, buffers)
         scaled = left / diagonal
-        direction, energy = scaled, float((left * scaled).sum())
+        direction = scaled.copy()
+        energy = float(np.multiply(left, scaled, out=spare).sum())
         for _ in range(_SOLVER_STEPS):
-            moved = self._apply(direction, smooth, shrink)
+            moved = self._apply(direction, smooth, shrink, buffers)
+            product = float(np.multiply(direction, moved, out=spare).sum())
             # Once the system is solved, energy and product are both 0.
-            length = np.float32(energy / max(float((direction * moved).sum()), 1e-20))
-            x += length * direction
-            left -= length * moved
-            scaled = left / diagonal
-            new = float((left * scaled).sum())
-            direction = scaled + np.float32(new / max(energy, 1e-20)) * direction
+            length = np.float32(energy / max(product, 1e-20))
+            x += np.multiply(length, direction, out=spare)
+            left -= np.multiply(length, moved, out=spare)
+            np.divide(left, diagonal, out=scaled)
+            new = float(np.multiply(left, scaled, out=spare).sum())
+            direction *= np.float32(new / max(energy, 1e-20))
+            direction += scaled
             energy = new
         return x
 
-    def _apply(self, flow: FloatArray, smooth: np.float32, shrink: np.float32) -> FloatArray:
+    def _apply(
+        self, flow: FloatArray, smooth: np.float32, shrink: np.float32, buffers: _Buffers
+    ) -> FloatArray:
+        """The system's left side for a motion (2, H, W); valid until the next call."""
         u, v = flow
-        data = np.stack([self.xx * u + self.xy * v, self.xy * u + self.yy * v])
-        return np.asarray(data + smooth * _slope(flow) + shrink * flow, np.float32)
+        out, spare, product = buffers.applied, buffers.spare, buffers.spare[0]
+        np.multiply(self.xx, u, out=out[0])
+        out[0] += np.multiply(self.xy, v, out=product)
+        np.multiply(self.xy, u, out=out[1])
+        out[1] += np.multiply(self.yy, v, out=product)
+        slope = _slope(flow, buffers)
+        slope *= smooth
+        out += slope
+        out += np.multiply(shrink, flow, out=spare)
+        return out
 
 
-def _slope(flow: FloatArray) -> FloatArray:
+class _Buffers:
+    """Arrays for the steps of one solution: ``shape`` is that of the motion, (2, H, W)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        components, height, width = shape
+        self.applied, self.spare, self.slope = (np.empty(shape, np.float32) for _ in range(3))
+        self.padded = np.empty((components, height + 2, width + 2), np.float32)
+
+
+def _slope(flow: FloatArray, buffers: _Buffers) -> FloatArray:
     """Gradient of half the squared slope: four times a pixel minus its neighbours."""
-    out = 4 * flow
-    padded = np.pad(flow, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    out -= padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
+    padded, around = buffers.padded, buffers.spare
+    padded[:, 1:-1, 1:-1] = flow
+    # The border's neighbours outside are the border itself; the corners are nobody's.
+    padded[:, 0, 1:-1], padded[:, -1, 1:-1] = flow[:, 0], flow[:, -1]
+    padded[:, 1:-1, 0], padded[:, 1:-1, -1] = flow[:, :, 0], flow[:, :, -1]
+    np.add(padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], out=around)
+    around += padded[:, 1:-1, :-2]
+    around += padded[:, 1:-1, 2:]
+    out = np.multiply(4, flow, out=buffers.slope)
+    out -= around
     return out
 
 
