@@ -66,10 +66,16 @@ def rest_pairs(interval: Interval, present: NDArray[np.bool_]) -> list[tuple[int
         Pairs with the closest gaps are preferred and spread over the clip. Deterministic.
     """
     gap = max(interval.apex - interval.onset, 1)
-    rest = [t for t in np.flatnonzero(present) if int(t) not in interval]
-    pairs = [(int(i), int(j)) for i in rest for j in rest if max(1, gap / 2) <= j - i <= 2 * gap]
-    pairs.sort(key=lambda p: (abs(p[1] - p[0] - gap), p))
-    # Three times as many candidates as needed, in order of time, so that the picks spread out.
+    rest = [t for t in np.flatnonzero(present).tolist() if t not in interval]
+    known, pairs = set(rest), []
+    # From the closest gaps on, until there are three times as many candidates as needed; a long
+    # clip has too many pairs to look at all.
+    for off in range(gap + 1):
+        steps = [d for d in sorted({gap - off, gap + off}) if max(1, gap / 2) <= d <= 2 * gap]
+        pairs += [(t, t + d) for t in rest for d in steps if t + d in known]
+        if len(pairs) >= 3 * MAX_PAIRS:
+            break
+    # In order of time, so that the picks spread out.
     pool = sorted(pairs[: 3 * MAX_PAIRS])
     picks = np.unique(np.linspace(0, len(pool) - 1, min(MAX_PAIRS, len(pool))).round())
     return [pool[int(k)] for k in picks] if pool else []
