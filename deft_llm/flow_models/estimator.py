@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deft_llm.errors import UserError
 from deft_llm.flow_models.files import WEIGHTS, load_flow_net
 from deft_llm.flow_models.skflow import SKFlow
 from deft_llm.motion.flow import check_pair
@@ -35,12 +36,17 @@ class SRFlow:
         overlap: Pixels shared by adjacent tiles.
 
     Raises:
-        UserError: If the folder holds no network.
+        UserError: If the folder holds no network, or tiles do not go on.
     """
 
     name = "srflow"
 
     def __init__(self, folder: Path = WEIGHTS, tile: int = TILE, overlap: int = OVERLAP) -> None:
+        if not 0 < overlap < tile:
+            raise UserError(
+                f"srflow: tile {tile}, overlap {overlap}; expected an overlap above 0 px and below "
+                "the tile's side"
+            )
         self.network: SKFlow = _network(folder)
         self.tile, self.overlap = tile, overlap
 

@@ -56,6 +56,12 @@ def test_tiles_agree_with_the_whole(tiny_folder: Path) -> None:
     assert np.abs(np.diff(tiled, axis=2)).max() < 0.15  # no seams
 
 
+@pytest.mark.parametrize(("tile", "overlap"), [(96, 96), (96, 200), (96, 0), (0, 0)])
+def test_tiles_have_to_go_on(tiny_folder: Path, tile: int, overlap: int) -> None:
+    with pytest.raises(UserError, match="expected an overlap above 0 px"):
+        flow_estimator("srflow", folder=tiny_folder, tile=tile, overlap=overlap)
+
+
 def test_large_pair_in_little_memory(tiny_folder: Path) -> None:
     """4000 x 3000 px; a network that copies its first input's brightness stands for the real."""
     estimator = SRFlow(tiny_folder)
