@@ -248,11 +248,6 @@ def _rows_above(size: tuple[int, ...], transforms: NDArray[np.float64]) -> int:
     return 0
 
 
-def warp_frame(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Warp a frame (H, W, 3) to the canonical square by a (2, 3) matrix, without aliasing."""
-    return _warp_affine(_blurred(frame, matrix), matrix, CANONICAL_SIZE)
-
-
 def _blurred(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArray[np.uint8]:
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale >= 0.75:

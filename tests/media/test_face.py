@@ -26,11 +26,12 @@ from deft_llm.media.face import (
     HaarFinder,
     MeanShapeFinder,
     YuNetFinder,
+    _blurred,
+    _warp_affine,
     align,
     align_with,
     landmark_finder,
     track_faces,
-    warp_frame,
 )
 from deft_llm.media.video import clip_from_array, read_clip
 from deft_llm.simulator.scene.clips import SimulatedClip, draw_spec, render_clip
@@ -42,6 +43,10 @@ needs_weights = pytest.mark.skipif(
 )
 SEEDS = (0, 1, 3)
 INNER = slice(17, 68)
+
+
+def warp_frame(frame: NDArray[np.uint8], matrix: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return _warp_affine(_blurred(frame, matrix), matrix, CANONICAL_SIZE)
 
 
 class Scripted:
