@@ -35,8 +35,8 @@ def smooth_grey(images: Tensor) -> Tensor:
 def similarity_flow(grey1: Tensor, grey2: Tensor, stride: int) -> Tensor:
     """The best-fitting shift, rotation and zoom of the image plane: mostly the head's motion.
 
-    Gauss-Newton steps from coarse to fine (Lucas and Kanade 1981) with Geman and McClure's
-    weights, so that facial motion and a still background have little influence.
+    Gauss-Newton steps from coarse to fine (Lucas and Kanade 1981) with Cauchy's weights, so that
+    facial motion and a still background have little influence.
 
     Args:
         grey1: (B, 1, H, W) from :func:`smooth_grey`.

@@ -213,6 +213,9 @@ def _resized(flow: Tensor, size: Sequence[int]) -> Tensor:
 def correlation_pyramid(features1: Tensor, features2: Tensor, levels: int) -> list[Tensor]:
     """All-pairs dot products divided by the square root of C, averaged 2 x 2 per level.
 
+    A level with an odd side has half as many cells, rounded down, which share cells of that level
+    where they meet; ``look_up`` takes them to lie as those of an even side do.
+
     Returns:
         For each level (B h w, 1, h / 2^l, w / 2^l).
     """

@@ -46,7 +46,8 @@ class LightChange:
 
     Attributes:
         gains: (T, S, S) log of brightness over the clip's median brightness.
-        largest: Largest relative change between two frames over most of the face, such as 0.5.
+        largest: Largest relative change between two frames, such as 0.5; a quarter of the face
+            changed by as much or more.
     """
 
     gains: FloatArray
