@@ -211,10 +211,11 @@ class _Reader:
 
 def _wide_format(frame: Any) -> str | None:
     """The format in which values of 16 bits, or floating-point ones, are looked at; else None."""
-    # Formats of 9 to 14 bits state their depth, and FFmpeg scales by it.
+    # Formats of 9 to 14 bits state their depth, and FFmpeg scales by it; those of luma and chroma,
+    # whatever their name (yuv, p016, y216, xv48), are scaled by their standards.
     name, parts = frame.format.name, frame.format.components
     if name.startswith("grayf"):
         return "grayf32le"
-    if parts[0].bits != 16 or name.startswith("yuv"):
+    if parts[0].bits != 16 or not (frame.format.is_rgb or name.startswith(("gray", "ya"))):
         return None
     return "gray16le" if len(parts) == 1 else "rgb48le"

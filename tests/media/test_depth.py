@@ -96,6 +96,22 @@ def test_videos_of_more_than_eight_bits(tmp_path: Path, form: str, bits: int) ->
     np.testing.assert_array_equal(read_clip(path, start=3).frames, clip.frames[3:])
 
 
+@pytest.mark.parametrize("form", ["yuv444p16le", "y216le", "xv48le"])
+def test_luma_and_chroma_of_sixteen_bits_are_as_dark_as_filmed(tmp_path: Path, form: str) -> None:
+    path, dark = tmp_path / "dark.nut", np.full((40, 50, 3), 40, np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 40, 50, form
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(dark, format="rgb24").reformat(format=form)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    clip = read_clip(path)
+    # FFmpeg's way from 4:2:2 is off by two levels.
+    assert np.abs(clip.frames.astype(int) - 40).max() <= 2 and not clip.remarks
+
+
 def test_arrays_and_single_pictures(tmp_path: Path) -> None:
     deep = np.rint(ramp() * 4095).astype(np.uint16)
     clip = clip_from_array(deep, 25, "a")
