@@ -57,6 +57,8 @@ logger = logging.getLogger(__name__)
 STILL_HEAD = 0.03
 #: Poses of a moving head are smoothed with a Gaussian of this SD, seconds.
 POSE_SMOOTHING = 0.1
+# So many times as long, or as short, as at the median rate may the frames last that are smoothed.
+_UNEVEN = 1.5
 #: Canonical pixels above the square that pictures show, to the hair; a multiple of `_ABOVE_STEP`.
 ABOVE = 64
 _ABOVE_STEP = 8
@@ -277,6 +279,10 @@ def _smooth(poses: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[n
         return poses
     sigma = POSE_SMOOTHING / float(np.median(np.diff(times)))
     radius = min(len(poses) - 1, max(1, round(3 * sigma)))
+    lasts = (times[radius:] - times[:-radius]) * sigma / (radius * POSE_SMOOTHING)
+    # A frame that was dropped here and there is no matter; a camera that slows down in the dark is.
+    if lasts.max() > _UNEVEN or lasts.min() < 1 / _UNEVEN:
+        return _smooth_unevenly(poses, times)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
     # Averaging matrix entries is accurate here, since neighbouring poses differ by small angles.
     flat = poses.reshape(len(poses), 6)
@@ -285,3 +291,19 @@ def _smooth(poses: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[n
     padded = np.concatenate([head, flat, tail])
     smooth = [np.convolve(padded[:, k], kernel / kernel.sum(), "valid") for k in range(6)]
     return np.stack(smooth, axis=1).reshape(poses.shape)
+
+
+def _smooth_unevenly(poses: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same where the rate changes: at each frame a line over time through the poses around."""
+    flat, smooth = poses.reshape(len(poses), 6), np.empty((len(poses), 6))
+    first = np.searchsorted(times, times - 3 * POSE_SMOOTHING)
+    stop = np.searchsorted(times, times + 3 * POSE_SMOOTHING, side="right")
+    for t, near in enumerate(map(slice, first, stop)):
+        away = times[near] - times[t]
+        weight = np.exp(-0.5 * (away / POSE_SMOOTHING) ** 2)
+        weight /= weight.sum()
+        # About the poses' own mean time: more frames on one side must not pull a drift back.
+        middle = weight @ away
+        slope = (weight * (away - middle)) @ flat[near] / max(weight @ (away - middle) ** 2, 1e-12)
+        smooth[t] = weight @ flat[near] - slope * middle
+    return smooth.reshape(poses.shape)

@@ -27,6 +27,7 @@ from deft_llm.media.face import (
     MeanShapeFinder,
     YuNetFinder,
     _blurred,
+    _smooth,
     _warp_affine,
     align,
     align_with,
@@ -279,6 +280,26 @@ def test_moving_head_is_followed() -> None:
     )
     assert np.ptp(places, axis=0).max() < 1.0
     assert np.abs(np.diff(places, axis=0)).max() < 0.1
+
+
+def test_poses_are_smoothed_over_seconds_where_the_rate_changes() -> None:
+    """A camera that slows down from 60 to 10 frames a second: six frames were taken for 0.1 s."""
+    times = np.concatenate([np.arange(60) / 60, 1 + np.arange(12) / 10])
+    sway = 10 * np.sin(2 * np.pi * 0.8 * times)
+    drift = np.repeat(np.eye(2, 3)[None], len(times), axis=0)
+    drift[:, 0, 2], drift[:, 1, 2] = sway, 5 * times
+    found = _smooth(drift, times)
+    assert np.abs(found[:, 0, 2] - sway).max() < 2
+    # A steady drift stays what it is, and so does the pose behind a pause.
+    np.testing.assert_allclose(found[:, 1, 2], 5 * times, atol=1e-9)
+    alone = _smooth(drift, np.concatenate([times[:-1], [times[-1] + 30]]))
+    np.testing.assert_allclose(alone[-1], drift[-1])
+
+
+def test_dropped_frames_change_no_way_of_smoothing() -> None:
+    times = np.delete(np.arange(60) / 60, [20, 41])
+    poses = np.random.default_rng(0).normal(size=(58, 2, 3))
+    np.testing.assert_array_equal(_smooth(poses, times), _smooth(poses, np.arange(58) / 60))
 
 
 def test_absent_frames_are_black() -> None:
