@@ -43,7 +43,8 @@ class OnlineGaze:
     """Tracks and refines sample by sample.
 
     Args:
-        settings: How to refine; ``ahead`` must be a number, and the filter "walk".
+        settings: How to refine; ``ahead`` must be a number, the filter "walk", and
+            the flow that around predictions.
         tracker: Folder of the tracker's network; None is the one in the package. It is loaded with
             the first step that brings no prediction.
         period: µs between two steps.
@@ -58,10 +59,11 @@ class OnlineGaze:
         tracker: Path | None = None,
         period: int = 10_000,
     ) -> None:
-        if settings.ahead is None or settings.filter != "walk" or settings.released:
+        late = settings.filter != "walk" or settings.flow_at != "predicted" or settings.released
+        if settings.ahead is None or late:
             raise UserError(
-                "online use needs ahead, a number of samples, the filter 'walk', and not the "
-                "release's way"
+                "online use needs ahead, a number of samples, the filter 'walk', the flow around "
+                "predictions (flow_at), and not the release's way"
             )
         self.settings, self.period, self._folder = settings, period, tracker
         self._ahead: int = settings.ahead

@@ -59,6 +59,8 @@ class RefineSettings(Settings):
         ahead: Samples that may be looked ahead, which is the latency of an online use; None for
             any number.
         estimator: Of the flow, see ``local_flow``; None leaves points where they are.
+        flow_at: Point around which the flow is looked for: as predicted (ours, which reads the
+            events once), or "filtered", as the paper and the release do.
         step: Largest shift along the flow, px of the sensor.
         least_steadiness: Of the flow, for a shift.
         blinks: Find blinks, and bridge them.
@@ -76,6 +78,7 @@ class RefineSettings(Settings):
     percentile: float = Field(default=PERCENTILE, ge=0, le=100)
     ahead: int | None = Field(default=None, ge=0)
     estimator: Estimator | None = "centroid"
+    flow_at: Literal["predicted", "filtered"] = "predicted"
     step: float = Field(default=1.0, ge=0)
     least_steadiness: float = Field(default=0.6, ge=0, le=1)
     blinks: bool = True
@@ -93,8 +96,10 @@ class RefineSettings(Settings):
         return self.sensor[0] / self.grid[0]
 
 
-PAPER = RefineSettings(filter="median", direction="paper", blinks=False, least_steadiness=0.0)
-"""M2F and then flow, as the paper describes them, but for the flow's place: see ``Refined``."""
+PAPER = RefineSettings(
+    filter="median", direction="paper", flow_at="filtered", blinks=False, least_steadiness=0.0
+)
+"""M2F and then flow, as the paper describes them."""
 CAUSAL = RefineSettings(ahead=2)
 """For online use: 20 ms of latency at 100 predictions a second."""
 
@@ -110,8 +115,7 @@ class Refined:
         xy: (T, 2) refined, cells.
         blink: (T,) samples in a blink; their places are bridged.
         blinks: (K, 2) first and last µs of each blink.
-        flow: Motion of the events around each point as predicted; the release looks around the
-            filtered one.
+        flow: Motion of the events around each point, predicted or filtered: see ``flow_at``.
         latency: Seconds that a sample waits for later ones; infinite if any number is looked at.
     """
 
@@ -173,6 +177,9 @@ def refine(
     flow = seen.flow
     counts = np.add(*seen.brightness).astype(np.float64)
     filtered = _filtered(raw, usable, counts, chosen)
+    if chosen.flow_at == "filtered":
+        at = filtered * chosen.cell
+        flow = observe(source, at, edges, chosen.cell, chosen.sensor, chosen.estimator).flow
     xy = filtered
     if chosen.estimator is not None:
         moved = local_flow.shifts(flow, chosen.step, chosen.least_steadiness)

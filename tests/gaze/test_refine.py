@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deft_llm.errors import UserError
+from deft_llm.gaze.observe import observe
 from deft_llm.gaze.online import OnlineGaze
 from deft_llm.gaze.recordings import CELL
 from deft_llm.gaze.refine import CAUSAL, PAPER, RefineSettings, refine
@@ -91,6 +92,23 @@ def test_lost_samples_are_bridged(recording: EyeRecording, noisy: Array) -> None
     ways = (RefineSettings(), PAPER, RefineSettings(filter="none"), RefineSettings(released=True))
     for settings in ways:
         assert np.isfinite(refine(recording.events, gaps, recording.times, settings).xy).all()
+
+
+def test_the_paper_looks_for_the_flow_around_what_it_filtered(
+    recording: EyeRecording, noisy: Array
+) -> None:
+    asked = []
+    for settings in (PAPER, PAPER.model_copy(update={"flow_at": "predicted"})):
+        found = refine(recording.events, noisy, recording.times, settings)
+        at = {"filtered": found.filtered, "predicted": noisy}[settings.flow_at]
+        edges = np.concatenate([[recording.times[0] - 10_000], recording.times])
+        size = (CELL, settings.sensor, "centroid")
+        around = observe(recording.events, at * CELL, edges, *size).flow
+        np.testing.assert_array_equal(found.flow.moved, around.moved)
+        asked.append(found.flow.moved)
+    assert not np.array_equal(*asked, equal_nan=True)
+    with pytest.raises(UserError, match="around predictions"):
+        OnlineGaze(CAUSAL.model_copy(update={"flow_at": "filtered"}))
 
 
 def test_predictions_without_events(
