@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from deft_llm.media.canonical import CANONICAL_SIZE
 from deft_llm.motion.flow import FlowEstimator, flow_estimator, to_grey
+from deft_llm.motion.pixels import smaller
 from deft_llm.motion.strain import optical_strain
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def flow_windows(aligned: AlignedClip, estimator: FlowEstimator | None = None) -
     estimator = estimator or flow_estimator()
     apart = frames_apart(aligned.timestamps)
     pictures = np.zeros((len(aligned), len(CHANNELS), SIDE, SIDE), np.uint8)
-    points = aligned.landmarks * (_FACE / CANONICAL_SIZE)
+    points = smaller(aligned.landmarks, CANONICAL_SIZE / _FACE)
     grey = [_small(frame) for frame in aligned.frames]
     for t in range(len(aligned) - apart):
         if aligned.present[t] and aligned.present[t + apart]:
@@ -98,8 +99,10 @@ def window_picture(flow: Floats, points: Floats) -> Bytes:
 def mirrored(pictures: Bytes) -> Bytes:
     """The pictures (..., 3, 42, 42) of the flipped face."""
     flipped = pictures[..., ::-1].copy()
-    # Flow to the image's right is now to its left; a stretched channel changes sign by its range.
-    flipped[..., 0, :, :] = 255 - flipped[..., 0, :, :]
+    u = flipped[..., 0, :, :]
+    # Flow to the image's right is now to its left; a stretched channel changes sign by its range,
+    # and one without a range stays 0.
+    flipped[..., 0, :, :] = np.where(u.any((-2, -1), keepdims=True), 255 - u, 0)
     return flipped
 
 

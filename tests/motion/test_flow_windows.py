@@ -53,6 +53,8 @@ def test_strength_is_lost_and_a_mirror_is_a_mirror() -> None:
         assert np.corrcoef(back, picture[channel].ravel())[0, 1] > 0.995
         assert np.corrcoef(once, picture[channel].ravel())[0, 1] < 0.7
     assert np.array_equal(mirrored(mirrored(picture)), picture)
+    empty = np.zeros((2, 3, SIDE, SIDE), np.uint8)
+    assert not mirrored(empty).any()
 
 
 def test_a_region_outside_of_the_picture_is_no_error() -> None:
