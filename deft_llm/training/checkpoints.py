@@ -18,6 +18,9 @@ from deft_llm.files import sampled_digest, write_text
 logger = logging.getLogger(__name__)
 _SEAL = "sealed.json"
 _OURS = re.compile(r"checkpoint-\d+(\.partial)?")
+# One file a process, as accelerate and transformers name them; of one process alone the latter
+# leaves out the number.
+_STATES = ("random_states_*.pkl", "rng_state_*.pth")
 
 
 @contextmanager
@@ -45,6 +48,25 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
         if number and (path / _SEAL).is_file():
             found.append((int(number[1]), path))
     return sorted(found)
+
+
+def tell_other_processes(folder: Path, processes: int) -> None:
+    """Warn if another number of processes saved a checkpoint than goes on from it.
+
+    Each process takes batches of its own: the run goes on, but with another effective batch.
+
+    Args:
+        folder: The checkpoint.
+        processes: Number of processes at work now.
+    """
+    before = max(1, sum(len(list(folder.glob(pattern))) for pattern in _STATES))
+    if before != processes:
+        logger.warning(
+            "%s was saved by a run of %d %s, and this one has %d: the effective batch is %s times "
+            "what it was, and the result is not that of a run with one number throughout",
+            *(folder, before, "process" if before == 1 else "processes"),
+            *(processes, f"{processes / before:.3g}"),
+        )
 
 
 def drop_damaged(folder: Path) -> None:

@@ -19,7 +19,13 @@ from deft_llm.claims import begin_again, claim, locked
 from deft_llm.config import Settings
 from deft_llm.files import replacing_folder, write_lines, write_text
 from deft_llm.machine import is_first_process
-from deft_llm.training.checkpoints import checkpoints, drop_damaged, saving, seal
+from deft_llm.training.checkpoints import (
+    checkpoints,
+    drop_damaged,
+    saving,
+    seal,
+    tell_other_processes,
+)
 
 logger = logging.getLogger(__name__)
 FINAL, BEST = "final", "best"
@@ -138,6 +144,7 @@ class RunFolder:
                 step, folder = saved[-1]
                 self.accelerator.load_state(str(folder))
                 logger.info("goes on from step %d: %s", step, folder)
+                tell_other_processes(folder, self.accelerator.num_processes)
         if log := self._log():
             rows = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
             # The resumed run logs later steps again.

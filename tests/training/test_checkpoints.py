@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from deft_llm.errors import UserError
 from deft_llm.training import tasks
-from deft_llm.training.checkpoints import checkpoints, drop_damaged, seal
+from deft_llm.training.checkpoints import checkpoints, drop_damaged, seal, tell_other_processes
 from deft_llm.training.loop import fit
 from deft_llm.training.schedule import Schedule
 
@@ -98,6 +98,36 @@ def test_without_a_whole_checkpoint_a_run_starts_again(
     drop_damaged(tmp_path)
     assert "no checkpoint is left" in caplog.text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("files", "processes"),
+    [
+        (["random_states_0.pkl"], 1),  # accelerate
+        (["random_states_0.pkl", "random_states_1.pkl"], 2),
+        (["rng_state.pth"], 1),  # transformers
+        (["rng_state_0.pth", "rng_state_1.pth"], 2),
+    ],
+)
+def test_another_number_of_processes_is_told(
+    tmp_path: Path, files: list[str], processes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The effective batch, and with it the result, is another one."""
+    for name in files:
+        (tmp_path / name).touch()
+    tell_other_processes(tmp_path, processes)
+    assert not caplog.text
+    tell_other_processes(tmp_path, 4)
+    assert f"effective batch is {4 // processes} times what it was" in caplog.text
+
+
+def test_a_run_that_goes_on_looks_who_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped(tmp_path)
+    (tmp_path / "checkpoint-6" / "random_states_1.pkl").touch()
+    fit(Line(), SCHEDULE, tmp_path, cpu=True)
+    assert "saved by a run of 2 processes, and this one has 1" in caplog.text
 
 
 def test_a_full_disk_leaves_the_older_checkpoint(

@@ -31,7 +31,7 @@ from deft_llm.errors import UserError
 from deft_llm.files import replacing
 from deft_llm.machine import sharded_on_cpu, takes_bfloat16
 from deft_llm.stopping import StopRequest, after_this_step
-from deft_llm.training.checkpoints import checkpoints, drop_damaged
+from deft_llm.training.checkpoints import checkpoints, drop_damaged, tell_other_processes
 from deft_llm.training.run_folder import BEST
 
 logger = logging.getLogger(__name__)
@@ -232,4 +232,5 @@ def _checkpoint(name: str, folder: Path) -> str | None:
     if not (saved := checkpoints(folder)):
         return None
     logger.info("stage %s goes on from %s", name, saved[-1][1])
+    tell_other_processes(saved[-1][1], PartialState().num_processes)
     return str(saved[-1][1])
