@@ -23,6 +23,12 @@ Model = TypeVar("Model", bound=BaseModel)
 # Folders that a run writes are always those of the working directory.
 _WRITTEN = frozenset({"output", "cache"})
 _NAMES = frozenset({"name_or_path"})  # text that may be a folder
+# What pydantic says of these in terms of Python.
+_PLAIN = {
+    "model_type": "expected a group of settings, {key: value}",
+    "dict_type": "expected a group of settings, {key: value}",
+    "path_type": "expected a path",
+}
 
 
 class Settings(BaseModel):
@@ -70,6 +76,11 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):
             raise UserError(f"override {override!r}: {text!r} is not readable as YAML") from None
+        if glued := _glued(value):
+            raise UserError(
+                f"override {override!r}: {glued!r} is a key without a value in YAML; put a space "
+                "after the colon"
+            )
         spread: list[str] = []
         try:
             values = _with(values, key.split("."), value, (), spread)
@@ -78,6 +89,16 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
         if spread:
             logger.info("override %s: set in each of the %s", override, ", ".join(spread))
     return values
+
+
+def _glued(value: Any) -> str | None:
+    """A key such as "width:8", which is what YAML makes of ``{width:8}``."""
+    if isinstance(value, dict):
+        keys = (str(k) for k, inner in value.items() if inner is None and ":" in str(k))
+        return next(keys, None) or next(filter(None, map(_glued, value.values())), None)
+    if isinstance(value, list):
+        return next(filter(None, map(_glued, value)), None)
+    return None
 
 
 def _with(
@@ -149,11 +170,17 @@ def validate_settings(model: type[Model], values: dict[str, Any], where: str) ->
             ) from None
         # A check of ours says what is wrong in its own words; pydantic puts "Value error" before.
         ours = first["type"] == "value_error"
-        message = str(first["ctx"]["error"]) if ours else first["msg"].lower()
-        if not first["loc"]:  # settings that do not fit each other: what was got is all of them
+        message = str(first["ctx"]["error"]) if ours else _in_plain_words(first)
+        # Settings that do not fit each other: what was got is all of them.
+        if not first["loc"] and first["type"] not in _PLAIN:
             raise UserError(f"{where}: {message}") from None
         got = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise UserError(f"{where}: {key}: {message}{got}") from None
+        raise UserError(": ".join(filter(None, (where, key, message))) + got) from None
+
+
+def _in_plain_words(error: Any) -> str:
+    """What pydantic found, for somebody who writes YAML."""
+    return _PLAIN.get(error["type"]) or str(error["msg"]).lower()
 
 
 def load(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:

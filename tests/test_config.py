@@ -63,6 +63,8 @@ def test_the_last_override_of_a_key_wins() -> None:
         ({"optim": {"learning_rate": "fast"}}, ["optim.learning_rate", "'fast'"]),
         ({"optim": {"learning_rate": 1, "steps": 1.5}}, ["optim.steps", "1.5"]),
         ({}, ["optim", "required"]),
+        ({"optim": "adam"}, ["optim: expected a group of settings", "got 'adam'"]),
+        ({"optim": {"learning_rate": 1}, "output": None}, ["output: expected a path, got None"]),
     ],
 )
 def test_a_wrong_setting_is_one_line_with_its_key(values: dict[str, Any], parts: list[str]) -> None:
@@ -106,6 +108,14 @@ def test_a_wrong_override_is_one_line(override: str) -> None:
         apply_overrides({"output": "runs", "optim": {}}, [override])
     assert repr(override) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{width:8}", "{net: {width:8}}", "[{width:8}]"])
+def test_a_colon_without_its_space_is_told(text: str) -> None:
+    """YAML reads {width:8} as a key "width:8" without a value."""
+    with pytest.raises(UserError, match=r"'width:8' .* put a space after the colon"):
+        apply_overrides({}, [f"options={text}"])
+    assert apply_overrides({}, ["options={url: 'a:b', none: }"])["options"]["none"] is None
 
 
 class Set(Settings):
