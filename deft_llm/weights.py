@@ -78,6 +78,11 @@ def load_network(
         raise UserError(f"{folder}: not a saved {kind} network ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"{config}: holds {type(values).__name__}; expected a mapping of settings")
+    if "model_type" in values:  # as transformers marks its models
+        raise UserError(
+            f"{folder}: a model of transformers (model_type {values['model_type']!r}); expected a "
+            f"{kind} network, as {maker} leaves it in final/"
+        )
     network = build(validate_settings(settings, values, str(config)))
     try:
         network.load_state_dict(state)

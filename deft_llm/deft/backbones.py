@@ -101,8 +101,9 @@ def _recognizer(expert: str, entry: Backbone) -> Recognizer:
         raise UserError(f"{expert} backbone {entry.name}: {error}") from error
     if not isinstance(made, Recognizer) or not set(made.inputs) <= set(READS[expert]):
         wanted = " or ".join(READS[expert])
+        network = "" if isinstance(made, Recognizer) else " and is no network"
         raise UserError(
-            f"{expert} backbone {entry.name!r} reads {', '.join(made.inputs)}; expected "
+            f"{expert} backbone {entry.name!r} reads {', '.join(made.inputs)}{network}; expected "
             + (f"a network that reads {wanted}" if wanted else "an image model by name or folder")
         )
     if entry.frozen and entry.weights is None:

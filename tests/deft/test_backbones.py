@@ -283,6 +283,8 @@ def test_a_misspelt_recognizer_is_not_looked_for_on_the_hub(
         ({"motion": {"name": "fmanet", "options": {"wide": 3}}}, ["fmanet", "wide"]),
         ({"texture": {"name": "fmanet"}}, ["reads flow_dual", "reads frames"]),
         ({"motion": {"name": "lbp_top"}}, ["reads frames", "flow_uvs or flow_dual"]),
+        ({"motion": {"name": "logistic_flow"}}, ["reads flow_uvs and is no network"]),
+        ({"motion": "fmanet"}, ["backbones.motion: expected a group of settings", "'fmanet'"]),
         ({"motion": {"name": "psyau", "frozen": False}}, ["reads flow_uvs, patches; expected"]),
         ({"structure": {"name": "fmanet"}}, ["an image model"]),
         ({"structure": {}}, ["neither name nor config"]),

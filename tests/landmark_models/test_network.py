@@ -98,3 +98,11 @@ def test_network_comes_back(network: LandmarkNet, tmp_path: Path) -> None:
         load_landmark_net(tmp_path)
     with pytest.raises(UserError, match="no such file"):
         load_landmark_net(tmp_path / "nowhere")
+
+
+def test_a_model_of_transformers_is_named_as_such(tmp_path: Path, network: LandmarkNet) -> None:
+    """A DEFT-LLM's folder has files of the same names."""
+    save_network(network, tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "deft_llm", "hidden_size": 8}')
+    with pytest.raises(UserError, match=r"model of transformers .*'deft_llm'.*landmark network"):
+        load_landmark_net(tmp_path)

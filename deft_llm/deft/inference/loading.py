@@ -53,9 +53,11 @@ def require_whole(folder: Path) -> None:
     weights = index if (folder / index).is_file() else "model.safetensors"
     for name in ("config.json", weights, "processor_config.json", "tokenizer.json"):
         if not (folder / name).is_file():
+            inside = folder / "final"
+            hint = f"; did you mean {inside}?" if (inside / name).is_file() else ""
             raise UserError(
                 f"checkpoint {folder}: no {name}; expected the folder that train.py writes "
-                "as final/"
+                f"as final/ for a recipe of task deft{hint}"
             )
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from deft_llm.config import validate_settings
+from deft_llm.deft.inference.loading import require_whole
 from deft_llm.deft.processing_deft import DeftProcessor
 from deft_llm.deft.tuning import train as deft
 from deft_llm.deft.tuning.export import export
@@ -97,6 +98,16 @@ def test_a_checkpoint_learns_by_adapters_alone(
     changed = {n for n in merged if not torch.equal(merged[n], begun[n])}
     assert any("q_proj" in name for name in changed)
     assert not any("norm" in name for name in changed if module_of(name) == "language_model")
+
+
+def test_the_folder_of_a_run_leads_to_its_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path / "run" / "final")
+    with pytest.raises(UserError, match=r"no config\.json; .* did you mean .*run/final"):
+        require_whole(tmp_path / "run")
+    require_whole(tmp_path / "run" / "final")
+    (tmp_path / "recognizer").mkdir()
+    with pytest.raises(UserError, match=r"a recipe of task deft$"):
+        require_whole(tmp_path / "recognizer")
 
 
 @pytest.mark.parametrize(
