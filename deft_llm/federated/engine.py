@@ -21,7 +21,7 @@ from deft_llm.federated import checkpoint
 from deft_llm.federated.checkpoint import Progress
 from deft_llm.federated.checks import Update, accepted
 from deft_llm.federated.client import Client, Order, SiteScores
-from deft_llm.federated.exchange import bytes_of
+from deft_llm.federated.exchange import bytes_of, size_in_words
 from deft_llm.federated.rules import RULES, mean
 from deft_llm.federated.settings import FederatedRecipe
 from deft_llm.federated.sites import Site, pooled
@@ -163,5 +163,5 @@ def told(rule: str, rounds: int, row: dict[str, Any]) -> str:
     spent = f" · epsilon {row['epsilon']:.2f}" if row["epsilon"] else ""
     return (
         f"{rule} {row['round']}/{rounds} · UF1 {row['uf1']:.3f} ({sites}) · "
-        f"{row['bytes'] / 1e6:.1f} MB · {row['seconds']:.1f} s{spent}"
+        f"{size_in_words(row['bytes'])} · {row['seconds']:.1f} s{spent}"
     )

@@ -110,6 +110,11 @@ def bytes_of(state: Mapping[str, NDArray[np.float32]]) -> int:
     return sum(values.nbytes for values in state.values())
 
 
+def size_in_words(size: float) -> str:
+    """Bytes as kB or MB: a small network of a few kB is not nothing."""
+    return f"{size / 1e3:.0f} kB" if 0 < size < 1e6 else f"{size / 1e6:.1f} MB"
+
+
 def restart_dropout(network: nn.Module, generator: np.random.Generator) -> None:
     """Set the counters of dropout, so that a round does not depend on the rounds before it."""
     for module in network.modules():

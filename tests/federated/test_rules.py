@@ -14,7 +14,7 @@ from deft_llm.federated import checkpoint
 from deft_llm.federated.checkpoint import Progress
 from deft_llm.federated.checks import Update, accepted, problem
 from deft_llm.federated.client import Order
-from deft_llm.federated.exchange import listed, named, names_of, put, taken
+from deft_llm.federated.exchange import listed, named, names_of, put, size_in_words, taken
 from deft_llm.federated.membership import losses, membership_auc
 from deft_llm.federated.rules import RULES, mean, personalised
 from deft_llm.recognizers.layers import SeededDropout
@@ -25,6 +25,15 @@ CLASSES = ("negative", "positive", "surprise")
 def state(seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     return {"w": rng.standard_normal((3, 2)), "b": rng.standard_normal(2)}
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0.0 MB"), (9_400, "9 kB"), (940_000, "940 kB"), (6_040_000, "6.0 MB")],
+)
+def test_a_small_network_weighs_something(size: int, words: str) -> None:
+    """A round of it was told like one of ``local``, in which nothing is sent."""
+    assert size_in_words(size) == words
 
 
 def test_the_mean_is_weighted_by_clips() -> None:

@@ -178,7 +178,8 @@ class EntryRun:
             each = (time.perf_counter() - started) / min(_TIMED_STEPS, max(1, steps - 1))
         chunks = math.ceil(len(left) / at_once)
         seconds = each * steps * chunks / min(processes, chunks)
-        return Cost(len(left), seconds, f"{each:.2g} s a step, {steps} steps a fold")
+        told = "1 step" if steps == 1 else f"{steps} steps"
+        return Cost(len(left), seconds, f"{each:.2g} s a step, {told} a fold")
 
     def finish(self) -> list[Prediction]:
         """Run the folds that are left.

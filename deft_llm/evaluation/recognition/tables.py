@@ -244,7 +244,7 @@ def leaderboard(results: Mapping[str, Result], published: Sequence[PublishedScor
                 "UAR": _mean(uar, [m.sum(0) for m in result.runs]),
                 "data": f"{clips} clips",
                 selection: result.entry.selection,
-                "source": f"measured here, {len(result.seeds)} seeds",
+                "source": f"measured here, {len(result.seeds)} seed{'s' * (len(result.seeds) > 1)}",
             }
         )
     for number in published:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deft_llm.errors import UserError
 from deft_llm.federated.engine import RuleRun
+from deft_llm.federated.exchange import size_in_words
 from deft_llm.federated.flower import needed
 from deft_llm.federated.flower.certificates import (
     AUTHORITY,
@@ -196,8 +197,8 @@ def _follow(
             row = json.loads((folder / "log.jsonl").read_text("utf-8").splitlines()[shown])
             shown += 1
             logger.info(
-                "round %d of %d · UF1 %.3f · %.1f MB · %.1f s",
-                *(row["round"], rounds, row["uf1"], row["bytes"] / 1e6, row["seconds"]),
+                "round %d of %d · UF1 %.3f · %s · %.1f s",
+                *(row["round"], rounds, row["uf1"], size_in_words(row["bytes"]), row["seconds"]),
             )
         time.sleep(_LOOK_S)
 

@@ -16,11 +16,11 @@ from deft_llm.evaluation.recognition.results import Result, questions
 from deft_llm.evaluation.recognition.tables import PublishedScore, leaderboard, table_rows
 
 
-def _result(name: str, oracle: bool = False) -> Result:
+def _result(name: str, oracle: bool = False, seeds: int = 2) -> Result:
     probabilities = {"negative": 1.0, "positive": 0.0, "surprise": 0.0}
     rows = [
         Prediction("SMIC", f"s{i}", f"c{i}", i, seed, label, label, probabilities, 0.1)
-        for seed in range(2)
+        for seed in range(seeds)
         for i, label in enumerate(probabilities)
     ]
     schedule = {"oracle_epoch": oracle}
@@ -29,13 +29,14 @@ def _result(name: str, oracle: bool = False) -> Result:
 
 
 def test_an_oracle_is_called_one_everywhere() -> None:
-    results = {"honest": _result("honest"), "peeked": _result("peeked", oracle=True)}
+    results = {"honest": _result("honest", seeds=1), "peeked": _result("peeked", oracle=True)}
     rows = {row["model"]: str(row["selection"]) for row in table_rows(results, "honest")}
     assert rows["honest"] == "fixed schedule"
     assert rows["peeked"].startswith("ORACLE")
     number = PublishedScore(model="X", uf1=0.5, data="442 clips", selection="unknown", source="[1]")
     page = leaderboard(results, [number])
     assert "| peeked | 1.000 | 1.000 | 3 clips | ORACLE: best epoch on the test subject |" in page
+    assert "| measured here, 1 seed |" in page
     assert page.index("peeked") < page.index("| X | 0.500 |")
 
 
