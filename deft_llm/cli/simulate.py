@@ -29,7 +29,7 @@ def scans(
     subjects: Annotated[int, typer.Option(help="number of faces")] = 4,
     per_subject: Annotated[
         int | None,
-        typer.Option(help="scans or sequences of a face; all of the layout's if left out"),
+        typer.Option(min=1, help="scans or sequences of a face; all of the layout's if left out"),
     ] = None,
     frames: Annotated[int, typer.Option(help="frames of a sequence")] = 12,
     heads: Annotated[str, typer.Option(help="head models, in turn: own,ict")] = "own",

@@ -153,6 +153,8 @@ def test_wrong_inputs_are_one_line(run: Run, here: Path, data: Path) -> None:
 
 
 def test_simulated_scans_are_checked(run: Run, here: Path) -> None:
+    wrong = run("simulate", "scans", "bu", "--per-subject", "0")
+    assert wrong.status == 2 and "--per-subject" in wrong.err  # not a setting's inner name
     done = run("simulate", "scans", "bu", "--subjects", "1", "--per-subject", "1", "--workers", "1")
     assert done.status == 0 and "1 in bu" in done.out
     done = run("corpora", "check", "bu", "--name", "bu3dfe")

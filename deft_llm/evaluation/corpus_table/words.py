@@ -87,10 +87,21 @@ def paragraph(
 
 
 def _corpus(each: CorpusClips) -> str:
-    of = len(each.reading.entries)
     count = len(each.clips)
-    clips = f"{count} clips" if of == count else f"{count} of {of} clips"
-    return f"{each.title} ({clips} of {each.subjects} subjects)"
+    unmeasured = len(each.reading.entries) - count
+    dropped = [note for note in each.reading.report if note.action == "dropped"]
+    rows = len({(note.file, note.row) for note in dropped if note.row is not None})
+    # The coded rows as well: "of 12 clips" would say that the sheet has no more.
+    gone = [
+        *([_of(rows, "row") + " of its sheet"] if rows else []),
+        *([_of(unmeasured, "clip") + " that cannot be measured"] if unmeasured else []),
+    ]
+    left_out = f"; without {listed(gone)}" if gone else ""
+    return f"{each.title} ({_of(count, 'clip')} of {_of(each.subjects, 'subject')}{left_out})"
+
+
+def _of(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _scheme(made: SchemeClips, several: bool) -> str:

@@ -90,6 +90,8 @@ def test_clips_that_are_missing_or_renamed(
     assert f"2 of casme2: no frames ({SHEET}, row 2: sub01_EP01_01f: no folder" in text
     assert "row 7: sub02" in text
     assert len(measured) == 13
+    said = (tmp_path / "out" / "protocol.md").read_text()
+    assert "CASME II (13 clips of 3 subjects; without 2 rows of its sheet)" in said
 
 
 def test_a_clip_that_cannot_be_measured(
@@ -108,6 +110,8 @@ def test_a_clip_that_cannot_be_measured(
     text = table(tmp_path, write("casme2", subjects=3))
     assert "1 of casme2: could not be measured (" in text
     assert "row 4 of the sheet: sub01_EP03_03f: no face is seen" in text
+    said = (tmp_path / "out" / "protocol.md").read_text()
+    assert "(14 clips of 3 subjects; without 1 clip that cannot be measured)" in said
 
 
 def test_other_columns_and_spellings_change_nothing(
