@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _HELP = (
     "/query shows or hides what is executed for each question. /save FILE writes the chat with its "
-    'evidence as Markdown. An empty line ends the chat. "What can I ask?" tells what can be asked.'
+    "evidence as Markdown, to a new file or to one that this chat wrote. An empty line ends the "
+    'chat. "What can I ask?" tells what can be asked.'
 )
 UNSUPPORTED = "[not borne out by the motion]"
 
@@ -51,12 +52,13 @@ def chat(
     print("You can ask:", " ".join(suggestions(explainer.explain(measurement))))
     talk: list[tuple[str, Answer]] = []
     shown = False
+    saved: set[Path] = set()
     try:
         # An empty line ends it, since a question has at least a letter.
         while question := input("\n> ").strip():
             try:
                 if question.startswith("/"):
-                    shown = _command(question, talk, shown, path)
+                    shown = _command(question, talk, shown, path, saved)
                     continue
                 turns = [(asked, answer.text) for asked, answer in talk]
                 answer = explainer.answer(measurement, turns, question, temperature)
@@ -91,8 +93,24 @@ def _measured(path: Path, reading: Reading) -> Measurement:
     return measurement
 
 
-def _command(line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path) -> bool:
-    """Carry out /query, /save FILE or /help; returns whether queries are shown from now on."""
+def _command(
+    line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path, saved: set[Path]
+) -> bool:
+    """Carry out /query, /save FILE or /help.
+
+    Args:
+        line: As typed.
+        talk: The questions so far, with their answers.
+        shown: Whether queries are shown.
+        clip: What is talked about.
+        saved: Files that this chat was saved to; grows.
+
+    Returns:
+        Whether queries are shown from now on.
+
+    Raises:
+        UserError: If it is no command, or the file cannot be written or is not of this chat.
+    """
     from deft_llm.deft.inference.answer import markdown
     from deft_llm.files import text_of, write_text
 
@@ -107,10 +125,16 @@ def _command(line: str, talk: list[tuple[str, Answer]], shown: bool, clip: Path)
     # No shell has put the user's folder in the place of "~".
     file = Path(os.path.expanduser(target.strip()))
     refuse_input("/save", file, [clip])
+    if file.is_file() and file.resolve() not in saved:
+        raise UserError(
+            f"{file} is there already, and not from this chat; expected a new file: give another "
+            "name, or delete it first"
+        )
     try:
         write_text(file, text_of(markdown(talk)))
     except OSError as error:
         raise UserError(f"{file}: cannot write it ({error.strerror or error})") from error
+    saved.add(file.resolve())
     print(f"{counted(len(talk), 'answer')} written to {file}")
     return shown
 

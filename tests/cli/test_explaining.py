@@ -101,8 +101,20 @@ def test_a_chat_is_not_saved_over_its_clip(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"a video")
     with pytest.raises(UserError, match="would replace the input"):
-        _command(f"/save {clip}", [], False, clip)
+        _command(f"/save {clip}", [], False, clip, set())
     assert clip.read_bytes() == b"a video"
+
+
+def test_a_chat_is_saved_over_no_file_but_its_own(tmp_path: Path) -> None:
+    clip, mine, chat = tmp_path / "clip.mp4", tmp_path / "thesis.md", tmp_path / "chat.md"
+    mine.write_text("chapter one", encoding="utf-8")
+    saved: set[Path] = set()
+    with pytest.raises(UserError, match=r"thesis\.md is there already, and not from this chat"):
+        _command(f"/save {mine}", [], False, clip, saved)
+    assert mine.read_text(encoding="utf-8") == "chapter one"
+    for _ in range(2):  # a longer chat replaces a shorter one
+        _command(f"/save {chat}", [], False, clip, saved)
+    assert saved == {chat.resolve()}
 
 
 def test_what_is_kept_and_how_it_ends() -> None:
