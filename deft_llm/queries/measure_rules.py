@@ -14,6 +14,10 @@ _OF_ALL = (
 # "Its" is read as "it is".
 _ITS = r"\b(?:it is|their) (?:z|noise floor|noise level)\b|\bz of (?:it|that|them)\b"
 _BESIDE_NOISE = r"\b(?:above|over|beyond|exceed\w*|below|under|within|than)\b.*\bnoise\b"
+# "By more than 3 noise floors": the noise floor is the unit.
+_IN_FLOORS = (
+    r"\b(?:\d+(?:\.\d+)?|two|three|four|five|ten) (?:times )?(?:the |it is |their )?noise\b"
+)
 _HOW_FAR_ABOVE = r"^(?:by )?how (?:far|much|many) .*(?:above|over|beyond)\b.*\bnoise"
 # Whether it is motion at all.
 _REAL = (
@@ -46,7 +50,8 @@ _RISE_AND_FALL = (
     rf"{_FALL}\b.*\b(?:faster|quicker|slower|longer|shorter) than\b.*\b{_RISE})\b"
 )
 _PEOPLE = (
-    r"\b(?:more than (?:one|1)|another|(?:a )?second|other|two|several|multiple|how many|any other|"
+    r"\b(?:(?:more than|at most|only|just) (?:one|1)|another|(?:a )?second|other|two|several|"
+    r"multiple|how many|any other|"
     r"anyone else|anybody else|someone else|somebody else) ?(?:persons?|people|faces?)\b"
     r"(?! (?:part|region|area|muscle|mov|motion|half|side|au))|"
     r"\b(?:anyone|anybody|someone|somebody) else\b"
@@ -95,16 +100,24 @@ def in_noise_floors(asked: Asked) -> Query | None:
     noise = noise or asked.says(r"\bp ?values?\b|\bstatistical\w*\b")
     noise = noise or (asked.regions and not asked.polar and asked.says(_ERROR))
     above = asked.regions and asked.says(_HOW_FAR_ABOVE)
-    if not (asked.says(_Z) or noise) or (asked.says(_BESIDE_NOISE) and not above):
+    bound = asked.bound if asked.polar else None
+    floor = asked.has("noise") and not asked.says(rf"{_Z}|{_SNR}|{_IN_FLOORS}")
+    if bound and floor and not asked.regions:
+        return Query("quality", True, asked.negated, of="noise", bound=bound)
+    beside = asked.says(_BESIDE_NOISE) and not bound
+    if not (asked.says(_Z) or noise) or (beside and not above):
         return None
     if asked.says(r"^(?:what are|explain|define) noise (?:floors|levels)$"):
         return None
-    bound = asked.bound if asked.polar else None
     moments = ("offset",) if asked.has("return") else ()
     polar = bound is not None
+    denied = polar and asked.negated
     rank = "most" if asked.says(r"\b(?:highest|largest|biggest|greatest)\b") else ""
-    where = asked.where
-    return Query("magnitude", polar, of="z", moments=moments, rank=rank, bound=bound, **where)
+    # A limit is one of what it is asked of: the floor in pixels, or z.
+    of, where = ("noise" if polar and floor else "z"), asked.where
+    return Query(
+        "magnitude", polar, denied, of=of, moments=moments, rank=rank, bound=bound, **where
+    )
 
 
 def speed(asked: Asked) -> Query | None:
@@ -119,7 +132,8 @@ def speed(asked: Asked) -> Query | None:
     bound = asked.bound if asked.polar else None
     if bound and asked.says(r"\b(?:faster|quicker) than\b"):
         bound = ("more", bound[1])  # of a time, it is less
-    return Query("how_long", bound is not None, of="speed", bound=bound, **asked.where)
+    polar = bound is not None
+    return Query("how_long", polar, polar and asked.denied, of="speed", bound=bound, **asked.where)
 
 
 def in_millimetres(asked: Asked) -> Query | None:

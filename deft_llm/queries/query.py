@@ -189,6 +189,7 @@ class Query:
         placed = self.regions or self.sides or self.aus or self.classes
         timed = bool(self.at) or (self.kind in {"when", "how_long"} and bool(placed))
         limited = self.kind == "magnitude" and self.bound is not None and not self.polar
+        limited = limited or (self.kind == "quality" and self.bound is not None)
         return timed or limited or self.of in _RULED or (self.kind, self.of) in _RULED_OF_KIND
 
     def __str__(self) -> str:

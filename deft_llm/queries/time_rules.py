@@ -49,6 +49,14 @@ _BESIDE_BLINK = (
     r"together with)\b"
 )
 _BESIDES = r"\b(?:other than|besides|apart from|except(?: for)?|aside from|beside)\b"
+_EYES_OPEN = (
+    r"\b(?:eyes?|lids?|eyelids?)\b.*\bopen\b.*\b(?:all|whole|entire|always|throughout|"
+    r"never clos\w+)\b|"
+    r"\b(?:eyes?|lids?|eyelids?)\b (?:\w+ )?(?:always|constantly|permanently) open\b|"
+    r"\b(?:keep|keeps|kept|hold|holds|held) (?:\w+ )?eyes open\b"
+)
+_AT_LEAST = 0.005  # what is told of the recording is rounded to two digits or more
+_THERE_ARE = r"^(?:are|were) (?:not )?there\b"
 _NTH = (
     r"\b(?:second|third|fourth|2nd|3rd|4th|next) (?:one )?to (?:move|start|go)\b|"
     r"\b(?:moved|moves|came|started|went) (?:second(?! most)|third(?! most)|fourth|next)\b"
@@ -60,10 +68,14 @@ BRIEF = 0.5
 def blink(asked: Asked) -> Query | None:
     """For example "did she blink?", "did he wink?"."""
     if asked.has("wink"):
-        return Query("blink", polar=asked.polar, of="wink", sides=asked.sides)
+        denied = asked.polar and asked.negated
+        return Query("blink", asked.polar, denied, of="wink", sides=asked.sides)
     if asked.aus == (45,) and asked.polar:
         return Query("blink", polar=True, negated=asked.negated)
-    if not asked.has("blink") or 45 in asked.aus:
+    if asked.polar and asked.says(_EYES_OPEN):
+        return Query("blink", True, not asked.negated)
+    closed = asked.says(r"\beyes? (?:\w+ ){0,2}(?:clos|shut)\w*$")
+    if not (asked.has("blink") or closed) or 45 in asked.aus:
         return None
     timed = asked.has("moment", "au", "class", "move", "head") and asked.says(_BESIDE_BLINK)
     if timed or ("or" in asked.words and asked.has("au", "pair")):
@@ -71,9 +83,10 @@ def blink(asked: Asked) -> Query | None:
     if asked.has("count"):
         return Query("count", of="blinks")
     if asked.says(r"\b(?:more than (?:once|one)|several|twice|repeatedly)\b"):
-        return Query("count", asked.polar, of="blinks", bound=("more", 1.0))
+        denied = asked.polar and asked.denied
+        return Query("count", asked.polar, denied, of="blinks", bound=("more", 1.0))
     if asked.polar and asked.counted and asked.limited in {"", "time", "blink"}:
-        return Query("count", True, of="blinks", bound=asked.counted)
+        return Query("count", True, asked.denied, of="blinks", bound=asked.counted)
     if asked.first in {"show", "list"}:
         return Query("blink")
     absent = "not" in asked.words[2:] or asked.says(r"\b(?:without|never|no)\b")
@@ -121,13 +134,18 @@ def quality(asked: Asked) -> Query | None:
         return None
     of = next((name for name in ("rate", "noise", "light") if asked.has(name)), "")
     worse = (
-        r"\b(?:too|dark|flicker\w*|change\w*|vary|nois\w*|blur\w*|grainy|shaky|way|problems?|"
-        r"issues?|"
-        r"not|covered|"
+        r"\b(?:too|bad|poor|unusable|useless|dark|flicker\w*|change\w*|vary|nois\w*|blur\w*|"
+        r"grainy|shaky|way|problems?|"
+        r"issues?|covered|"
     )
+    if asked.polar and asked.bound and of:
+        bound = (asked.bound[0], asked.bound[1] + _AT_LEAST * asked.says(r"\bat most\b"))
+        bound = (bound[0], round(bound[1] - _AT_LEAST * asked.says(r"\bat least\b"), 6))
+        return Query("quality", True, asked.negated, of=of, bound=bound)
     bad = asked.says(worse + r"hidden|occluded|caveats?|warnings?|limitations?|unreliable)\b")
     polar = asked.whether or asked.first == "enough"
-    return Query("quality", polar, bad and polar, of=of or "face" * asked.says(r"\bface\b"))
+    of = of or "face" * asked.says(r"\bface\b")
+    return Query("quality", polar, polar and bad != asked.negated, of=of)
 
 
 def count(asked: Asked) -> Query | None:
@@ -171,13 +189,14 @@ def count(asked: Asked) -> Query | None:
         return Query("direction", directions=ways, **asked.where)  # "how many of them went up?"
     if of == "aus" and not polar and asked.aus and asked.says(_BESIDES):
         return Query("au")
-    if of == "frames" and polar and not asked.has("clip_word"):
+    if of == "frames" and polar and not (asked.has("clip_word") or asked.says(_THERE_ARE)):
         return Query("how_long")  # "did it take more than 20 frames?": it is told in frames too
     bound = asked.counted
     if polar and bound is None and asked.says(r"\b(?:only|just) (?:one|1|a single)\b"):
         bound = ("less", 2.0)
     polar = polar and (asked.whether or bound is not None)  # "number of regions?"
-    return Query("count", polar=polar, of=of or "movements", bound=bound, **asked.where)
+    denied = polar and asked.denied
+    return Query("count", polar, denied, of=of or "movements", bound=bound, **asked.where)
 
 
 def how_long(asked: Asked) -> Query | None:
@@ -202,9 +221,15 @@ def how_long(asked: Asked) -> Query | None:
         asked.says(r"\btime (?:between|from)\b|^from .* to\b|\bapart\b")
         and len(asked.values("moment")) == 2
     )
-    if asked.has("micro") and polar and not span and not asked.has("feel", "when", "move", "count"):
+    beyond = asked.says(r"\b(?:longer|slower|shorter|faster) than (?:an? )?micro")
+    if (
+        asked.has("micro")
+        and polar
+        and (beyond or not span)
+        and not asked.has("feel", "when", "move", "count")
+    ):
         macro = asked.says(r"\bmacro") and not asked.says(r"\bmicro")
-        macro = macro or asked.says(r"\btoo (?:long|slow|lasting)\b")
+        macro = macro or asked.says(r"\btoo (?:long|slow|lasting)\b|\b(?:longer|slower) than\b")
         usual: Bound = ("more" if macro else "less", BRIEF)
         return Query("how_long", True, denied, bound=bound or usual)
     if asked.has("brief") and asked.has("long") and "or" in asked.words:
@@ -240,6 +265,8 @@ def how_long(asked: Asked) -> Query | None:
 def _span(asked: Asked) -> tuple[str, ...]:
     """The two moments between which time is asked for; none for the whole movement."""
     named = asked.values("moment")
+    if asked.says(r"^(?:did|does) (?:it|the (?:movement|motion|expression)) rise\b"):
+        return ("onset", "apex")
     if asked.says(r"\b(?:the|of) (?:rise|rising phase)\b(?!.*\bfall)"):
         return ("onset", "apex")
     if asked.says(r"\b(?:the|of) (?:fall|decay|falling phase)\b(?!.*\brise)"):
@@ -249,7 +276,8 @@ def _span(asked: Asked) -> tuple[str, ...]:
     ):
         return ("onset", "apex")
     if asked.says(
-        r"\bfall time\b|\bfade|\bback to\b|\breturn|\b(?:from|after) (?:the )?(?:apex|peak)"
+        r"\b(?:fall|decay) time\b|\bfade|\bback to\b|\breturn|\b(?:from|after) (?:the )?(?:apex|"
+        r"peak)"
     ):
         return ("apex", "offset") if not asked.says(r"\brise\b|come back") else ()
     if set(named) >= {"onset", "offset"} or len(named) != 1:
@@ -268,6 +296,7 @@ def order(asked: Asked) -> Query | None:
         and asked.limited == "s"
         and asked.values("moment")
         and not (asked.regions or asked.has("how_long", "last"))
+        and not asked.says(r"\b(?:over|finished|done|gone) (?:in|within)\b")
     ):
         return Query("when", True, asked.negated, moments=asked.values("moment"), bound=asked.bound)
     if asked.polar and asked.values("moment") and asked.says(r"\b(?:before|after|by) frame \d"):

@@ -40,6 +40,33 @@ def test_noise_floors_and_z_of_regions_are_told_whether_they_moved_or_not() -> N
     assert len(look("magnitude of=z", measurement).facts) == 3 * len(REGION_NAMES)
 
 
+def test_a_limit_of_noise_is_held_against_the_noise_and_denied_when_denied() -> None:
+    measurement = clip(BROWS, BACK)
+    i = REGION_NAMES.index("chin")
+    z, floor = (float(column[i]) for column in (measurement.table_apex.z, measurement.noise))
+    asked = {
+        f"magnitude? region=chin of=z more={z - 1:.1f}": True,
+        f"magnitude? not region=chin of=z more={z - 1:.1f}": False,
+        f"magnitude? not region=chin of=z more={z + 1:.1f}": True,
+        # In pixels of the floor, and not in floors.
+        f"magnitude? region=chin of=noise more={2 * floor:.3f}": False,
+        f"magnitude? not region=chin of=noise more={2 * floor:.3f}": True,
+        f"quality? of=noise less={2 * float(np.median(measurement.noise)):.3f}": True,
+        f"quality? not of=noise less={2 * float(np.median(measurement.noise)):.3f}": False,
+        "quality? of=rate more=1000": False,
+        "quality? of=rate less=1000": True,
+        "quality? of=light more=0.5": False,
+    }
+    assert {line: look(line, measurement).polarity for line in asked} == asked
+
+
+def test_a_limit_is_held_against_the_z_that_is_told() -> None:
+    measurement = deepcopy(clip(BROWS, BACK))
+    measurement.table_apex.z[REGION_NAMES.index("chin")] = 3.009
+    found = look("magnitude? region=chin of=z more=3", measurement)
+    assert found.polarity is False and "z 3.0." in reply(found)
+
+
 def test_speed_is_the_motion_by_the_time_to_the_apex() -> None:
     measurement = clip(BROWS, BACK)  # 0.1 s to the apex
     found = look("how_long of=speed", measurement)

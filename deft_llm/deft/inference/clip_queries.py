@@ -12,7 +12,7 @@ from deft_llm.deft.inference.motion_queries import STILL
 from deft_llm.deft.inference.sight import Sight, moved_fact, places
 from deft_llm.motion.remarks import NO_MOTION
 from deft_llm.queries.findings import Fact, Findings
-from deft_llm.queries.query import Query
+from deft_llm.queries.query import Bound, Query
 
 _USABLE_PX = 1.0  # a noise floor up to which most micro-expressions stand out
 _STEADY = 0.1  # relative change of the light that counts as one; our own choice
@@ -25,10 +25,14 @@ def count(query: Query, sight: Sight) -> Findings:
         return Findings(query, untold=fact)
     if not query.polar:
         return Findings(query, facts=(fact,))
-    kind, limit = query.bound or ("more", 0.0)
-    number = int(fact.value or 0)
-    yes = number > limit if kind == "more" else number < limit
+    yes = _within(int(fact.value or 0), query.bound or ("more", 0.0))
     return Findings(query, yes != query.negated, (fact,))
+
+
+def _within(number: float, bound: Bound) -> bool:
+    """Whether a number keeps to a limit."""
+    kind, limit = bound
+    return number > limit if kind == "more" else number < limit
 
 
 def _counted(query: Query, sight: Sight) -> Fact | str:
@@ -81,6 +85,9 @@ def quality(query: Query, sight: Sight) -> Findings:
         return Findings(query, facts=(facts["face"], *remarks))
     if query.of in facts:
         fact = facts[query.of]
+        if query.polar and query.bound:
+            within = _within(float(fact.value or 0), query.bound)
+            return Findings(query, within != query.negated, (fact,))
         good = {
             "rate": rate >= 25.0,  # frames per second; our choice
             "face": seen == count,

@@ -254,8 +254,11 @@ def _in_noise_floors(query: Query, sight: Sight) -> Findings:
     if not query.polar:
         return Findings(query, facts=tuple(facts))
     kind, limit = query.bound or ("more", ACTIVE_Z)
-    largest = float(table.z[index[0]])
-    return Findings(query, largest > limit if kind == "more" else largest < limit, tuple(facts[:3]))
+    # As it is told, so that no "z 3.0" is above 3.
+    told = next(fact for fact in facts if fact.what == ("z" if query.of == "z" else "noise floor"))
+    largest = float(told.value or 0.0)
+    beyond = largest > limit if kind == "more" else largest < limit
+    return Findings(query, beyond != query.negated, tuple(facts[:3]))
 
 
 def _of_eyes(row: Evidence, frames: tuple[int, int]) -> Fact:
