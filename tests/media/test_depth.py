@@ -98,10 +98,11 @@ def test_videos_of_more_than_eight_bits(tmp_path: Path, form: str, bits: int) ->
 
 @pytest.mark.parametrize("form", ["yuv444p16le", "y216le", "xv48le"])
 def test_luma_and_chroma_of_sixteen_bits_are_as_dark_as_filmed(tmp_path: Path, form: str) -> None:
-    path, dark = tmp_path / "dark.nut", np.full((40, 50, 3), 40, np.uint8)
+    path, dark = tmp_path / "dark.nut", np.full((48, 64, 3), 40, np.uint8)
+    # 64 wide: of other widths FFmpeg's way to these formats leaves some pixels to chance.
     with av.open(str(path), "w") as container:
         stream = container.add_stream("rawvideo", rate=25)
-        stream.height, stream.width, stream.pix_fmt = 40, 50, form
+        stream.height, stream.width, stream.pix_fmt = 48, 64, form
         for number in range(3):
             frame = av.VideoFrame.from_ndarray(dark, format="rgb24").reformat(format=form)
             frame.pts, frame.time_base = number, Fraction(1, 25)
