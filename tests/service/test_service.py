@@ -39,6 +39,7 @@ from deft_llm.viz.report import ClipInfo
 from tests.media.films import moving, write_film
 
 MakeMeasurement = Callable[..., Measurement]
+MOVED = Answer("Yes. The left inner brow moves up.", Findings(Query("moved"), True))
 
 
 @pytest.fixture
@@ -52,6 +53,14 @@ def grey(tmp_path: Path) -> Path:
 def seen(make_measurement: MakeMeasurement) -> ClipResult:
     explanation = Explanation("surprise", {"surprise": 0.9, "none": 0.1}, {"1": 0.9}, ())
     return ClipResult(ClipInfo("=1+1.mp4", 12, 200.0, 0.06), make_measurement(), explanation)
+
+
+@pytest.fixture
+def page(tmp_path: Path, seen: ClipResult) -> Page:
+    """Session "x" has seen a clip."""
+    made = Page(ClipService(Models(tmp_path)), Sessions(tmp_path))
+    made.sessions.get("x").seen = seen
+    return made
 
 
 # --------------------------------------------------------------------------------- limits
@@ -324,22 +333,17 @@ def test_earlier_turns_hold_no_tags_of_the_model(
     assert untagged("<|end|>a<clip>") == "end  a clip"
 
 
-def test_answers_keep_the_order_of_questions(
-    tmp_path: Path, seen: ClipResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_keep_the_order_of_questions(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question that is asked while another is being answered waits, and nothing is lost."""
-    service = ClipService(Models(tmp_path))
-    page = Page(service, Sessions(tmp_path))
-    page.sessions.get("x").seen = seen
     asked: list[tuple[str, list[str]]] = []
 
     def answer(
         _: ClipResult, turns: list[tuple[str, str]], question: str, __: ModelChoice
     ) -> Answer:
         asked.append((question, [before for before, _ in turns]))
-        return Answer("Yes. The left inner brow moves up.", Findings(Query("moved"), True))
+        return MOVED
 
-    monkeypatch.setattr(service, "answer", answer)
+    monkeypatch.setattr(page.service, "answer", answer)
     page.take("x", "first <clip> ")
     running = page.answer("x", "embedded", 0.0, [])
     assert next(running).count('class="turn open"') == 1
@@ -355,14 +359,10 @@ def test_answers_keep_the_order_of_questions(
 
 
 def test_an_answer_about_the_clip_before_is_not_shown_below_another(
-    tmp_path: Path, seen: ClipResult, monkeypatch: pytest.MonkeyPatch
+    page: Page, seen: ClipResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = ClipService(Models(tmp_path))
-    page = Page(service, Sessions(tmp_path))
-    page.sessions.get("x").seen = seen
-    said = Answer("Yes. The left inner brow moves up.", Findings(Query("moved"), True))
-    monkeypatch.setattr(service, "answer", lambda *_: said)
-    monkeypatch.setattr(service, "explain_interval", lambda *_: seen)
+    monkeypatch.setattr(page.service, "answer", lambda *_: MOVED)
+    monkeypatch.setattr(page.service, "explain_interval", lambda *_: seen)
     page.take("x", "of the first?")
     running = page.answer("x", "embedded", 0.0, [])
     assert "of the first?" in next(running)
@@ -470,11 +470,9 @@ class Speechless:
         return Explanation("", {}, {}, (), remarks=measurement.remarks)
 
 
-def test_an_empty_box_of_a_frame_is_one_line(seen: ClipResult, tmp_path: Path) -> None:
-    page = Page(ClipService(Models(resources.checkpoint())), Sessions(tmp_path))
-    page.sessions.get("a").seen = seen
+def test_an_empty_box_of_a_frame_is_one_line(page: Page) -> None:
     with pytest.raises(UserError, match="a frame is missing"):
-        page.measure_again("a", 1, None, 5, EMBEDDED, [])
+        page.measure_again("x", 1, None, 5, EMBEDDED, [])
 
 
 def test_two_sessions_that_end_at_once_share_an_upload(
